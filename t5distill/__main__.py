@@ -1,0 +1,74 @@
+"""The command line: `t5distill COMMAND ...` or `python -m t5distill COMMAND ...`.
+
+A command is a module with a one-line `HELP`, an `EXAMPLE`, `add_arguments(parser)` and
+`run(args) -> int | None`. Nothing heavy is imported until `run`, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from t5distill import __version__
+from t5distill.errors import UserError
+
+COMMANDS = {
+    "quickstart": ("t5distill.quickstart", "the whole corridor on embedded problems, in minutes"),
+    "prepare": ("t5distill.problems.prepare", "official benchmark files to problems"),
+    "curate": ("t5distill.curate.command", "verify chains, write a training set"),
+    "train": ("t5distill.train", "fine-tune a student (gin)"),
+    "infer": ("t5distill.infer", "decode predictions for a split (gin)"),
+    "eval": ("t5distill.eval", "decode and score a split (gin)"),
+    "score": ("t5distill.evaluate.score", "judge predictions against problems"),
+    "inspect": ("t5distill.data.inspect_batch", "print one packed batch as text with loss weights"),
+}
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """Build the parser; only the named command's module is imported."""
+    parser = argparse.ArgumentParser(
+        prog="t5distill",
+        description="Distil the reasoning of a large teacher into a small T5 student.",
+        epilog="Each command has its own --help with an example.",
+    )
+    parser.add_argument("--version", action="version", version=f"t5distill {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module_name, help_line) in COMMANDS.items():
+        if name != command:
+            commands.add_parser(name, help=help_line, add_help=False)
+            continue
+        module = importlib.import_module(module_name)
+        sub = commands.add_parser(
+            name,
+            help=help_line,
+            description=module.HELP,
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(sub)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return the process's exit code (2 for the user's mistake)."""
+    argv = sys.argv[1:] if argv is None else argv
+    command = next((a for a in argv if not a.startswith("-")), None)
+    parser = _parser(command)
+    args = parser.parse_args(argv)
+    module = importlib.import_module(COMMANDS[args.command][0])
+    try:
+        return module.run(args) or 0
+    except UserError as e:
+        print(f"t5distill {args.command}: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nt5distill {args.command}: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""SeqIO tasks and mixtures: their names, and what goes into each."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Sequence
+
+import seqio
+
+from t5distill import formats
+from t5distill.data import metrics, preprocessors, tfds_writer
+from t5distill.data.sources import ChainSet, ChainSource
+from t5distill.data.vocabularies import vocabulary
+from t5distill.errors import UserError
+from t5distill.formats.vocabulary import VOCABULARIES
+from t5distill.records import SPLITS
+
+# Large enough to shuffle the benchmarks here whole; about 4 KB an example.
+_SHUFFLE_BUFFER = 10_000
+
+
+def task_name(benchmark: str, style: str, teacher: str | None = None, *, vocab: str = "t5") -> str:
+    """Return `{benchmark}_{style}[_{teacher}][__{vocab}]`; gold and T5's vocabulary go unnamed."""
+    plain = f"{benchmark}_{style}"
+    if teacher not in (None, "gold"):
+        plain = tfds_writer.set_name(benchmark, style, str(teacher))
+    return with_vocabulary(plain, vocab)
+
+
+def with_vocabulary(name: str, vocab: str) -> str:
+    """Return the name that a plain task or mixture name has with a vocabulary."""
+    if vocab not in VOCABULARIES:
+        raise UserError(f"VOCAB is {vocab!r}, wanted one of {', '.join(VOCABULARIES)}")
+    return name if vocab == "t5" else f"{name}__{vocab}"
+
+
+def register(
+    name: str | None = None,
+    *,
+    benchmark: str,
+    style: str,
+    teacher: str | None = None,
+    vocab: str | None = None,
+    chains: str | None = None,
+    splits: Sequence[str] = SPLITS,
+) -> list[str]:
+    """Register a task; again with the same arguments does nothing.
+
+    Train holds chains: gold solutions from `{benchmark}/train.jsonl`, or the teacher's from the
+    TFDS set `tfds/{benchmark}_{style}_{teacher}`. With style `answer`, where a teacher has no set
+    of its own, the problems come from its chain-of-thought set, once each, so that both students
+    see the same problems. Validation and test are every problem of `{benchmark}/{split}.jsonl`.
+
+    Args:
+      name: the task's plain name; None means `task_name(benchmark, style, teacher)`.
+      benchmark: the folder of problems under $T5DISTILL_DATA_DIR.
+      style: one of `formats.STYLES`.
+      teacher: whose chains; None or `gold` means the benchmark's own solutions.
+      vocab: one of `t5`, `byt5`, `mt5`; None registers all three, as `name`, `name__byt5` and
+        `name__mt5`.
+      chains: the TFDS set to read, where it is not the teacher's usual one.
+      splits: the splits that the benchmark has.
+
+    Returns:
+      the full names registered.
+
+    Raises:
+      UserError: no such style, vocabulary or split, or the name is taken by another task.
+    """
+    formats.style(style)
+    unknown = set(splits) - set(SPLITS)
+    if unknown or not splits:
+        raise UserError(f"splits are {list(splits)}, wanted some of {', '.join(SPLITS)}")
+    chain_set = _chain_set(benchmark, style, teacher, chains)
+    plain = name or task_name(benchmark, style, teacher)
+    names = []
+    for each in VOCABULARIES if vocab is None else (vocab,):
+        full = with_vocabulary(plain, each)
+        _add_task(full, ChainSource(chain_set, splits), style=style, vocab=each)
+        names.append(full)
+    return names
+
+
+def register_mixture(name: str, tasks: Sequence[str]) -> list[str]:
+    """Register a mixture of tasks, by plain names, with each vocabulary; again does nothing.
+
+    Rates are proportional to the tasks' example counts.
+
+    Raises:
+      UserError: a task is not registered, or the name is taken.
+    """
+    names = []
+    for vocab in VOCABULARIES:
+        full = with_vocabulary(name, vocab)
+        members = [resolve(task, vocab) for task in tasks]
+        names.append(full)
+        if full in seqio.MixtureRegistry.names():
+            present = seqio.MixtureRegistry.get(full)
+            if sorted(task.name for task in present.tasks) == sorted(members):
+                continue
+            raise UserError(f"mixture {full} is registered already, with other tasks")
+        seqio.MixtureRegistry.add(full, members, default_rate=seqio.mixing_rate_num_examples)
+    return names
+
+
+def resolve(name: str, vocab: str) -> str:
+    """Return the registered task or mixture for a recipe's plain name and a model's vocabulary.
+
+    Raises:
+      UserError: no such vocabulary, or no such name; the nearest one is suggested.
+    """
+    plain, _, suffix = name.partition("__")
+    if suffix and suffix != vocab:
+        raise UserError(f"task {name} has vocabulary {suffix!r}, but VOCAB is {vocab!r}")
+    full = with_vocabulary(plain, vocab)
+    known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
+    if full in known:
+        return full
+    near = difflib.get_close_matches(full, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UserError(
+        f"no task or mixture {full!r}{hint} Your own sets are registered with "
+        "t5distill.data.register, in a module that MIXTURE_OR_TASK_MODULE names"
+    )
+
+
+def _chain_set(benchmark: str, style: str, teacher: str | None, chains: str | None) -> ChainSet:
+    """Return where a task's chains are."""
+    if chains is not None:
+        names = (chains,)
+    elif teacher in (None, "gold"):
+        return ChainSet(benchmark, style)
+    else:
+        own = tfds_writer.set_name(benchmark, style, str(teacher))
+        names = (own, tfds_writer.set_name(benchmark, "cot", str(teacher)))
+        names = names if style == "answer" else names[:1]
+    return ChainSet(benchmark, style, names, one_per_problem=style == "answer")
+
+
+def _add_task(name: str, source: ChainSource, *, style: str, vocab: str) -> None:
+    """Add one task to SeqIO's registry, unless it is there."""
+    if name in seqio.TaskRegistry.names():
+        present = seqio.TaskRegistry.get(name).source
+        if repr(present) == repr(source):
+            return
+        raise UserError(f"task {name} is registered already, as {present!r}, not as {source!r}")
+    if name in seqio.MixtureRegistry.names():
+        raise UserError(f"{name} is registered already, as a mixture")
+    feature = seqio.Feature(vocabulary=vocabulary(vocab), add_eos=True)
+    seqio.TaskRegistry.add(
+        name,
+        source=source,
+        output_features={"inputs": feature, "targets": feature},
+        preprocessors=[
+            functools.partial(preprocessors.render, style=style),
+            seqio.preprocessors.tokenize,
+            preprocessors.keep_in_memory,
+            seqio.CacheDatasetPlaceholder(),
+            # Before SeqIO trims: a target that is cut teaches no early end of sequence.
+            seqio.preprocessors.append_eos,
+        ],
+        metric_objs=[metrics.Outcomes()],
+        shuffle_buffer_size=_SHUFFLE_BUFFER,
+    )

@@ -1,0 +1,211 @@
+"""Where a task's examples come from: prepared problems, gold solutions, and curated chains.
+
+A source emits pairs of JSON records, `problem` and `chain` (empty where there is none), so that one
+set serves every style of text made from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from t5distill import formats, records
+from t5distill.data.tfds_writer import MANIFEST, VERSION
+from t5distill.errors import UserError
+from t5distill.problems.benchmarks import GENERATED
+from t5distill.records import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class ChainSet:
+    """Which chains a task's train split holds.
+
+    Attributes:
+      benchmark: the benchmark's name, e.g. `gsm8k`.
+      style: the style of the task.
+      names: sets under `tfds/`, the first that exists is read; empty for gold solutions.
+      one_per_problem: keep each problem's first chain only.
+    """
+
+    benchmark: str
+    style: str
+    names: tuple[str, ...] = ()
+    one_per_problem: bool = False
+
+
+class ChainSource(seqio.DataSource):
+    """Chains for training, every problem for evaluation.
+
+    Files are looked for under $T5DISTILL_DATA_DIR when a split is read, never before. TFDS sets are
+    opened anew each time: seqio.TfdsDataSource keeps builders by path, and a set that was curated
+    again would read stale.
+    """
+
+    def __init__(self, chains: ChainSet, splits: Sequence[str]):
+        """Name the chains, and the splits that this benchmark has."""
+        super().__init__(splits=splits)
+        self.chains = chains
+
+    def __repr__(self) -> str:
+        return f"ChainSource({self.chains}, splits={self.splits})"
+
+    @property
+    def supports_arbitrary_sharding(self) -> bool:
+        """False: where there are fewer files than hosts, SeqIO shares out the examples."""
+        return False
+
+    def list_shards(self, split: str) -> Sequence[str]:
+        """Return the files that hosts can share out among themselves."""
+        if self._reads_tfds(split):
+            return [f.filename for f in self._builder().info.splits["train"].file_instructions]
+        return [_problem_file(self.chains.benchmark, split)]
+
+    def num_input_examples(self, split: str) -> int:
+        """Return how many examples the split has."""
+        if not self._reads_tfds(split):
+            return len(self._pairs(split))
+        with tf.io.gfile.GFile(os.path.join(self._directory(), MANIFEST)) as f:
+            manifest = json.load(f)
+        if self.chains.one_per_problem:
+            return manifest["problems"]
+        return manifest["examples"]["train"]
+
+    def get_dataset(
+        self,
+        split: str = "train",
+        shuffle: bool = True,
+        seed: int | None = None,
+        shard_info: seqio.ShardInfo | None = None,
+        **_unused: Any,
+    ) -> tf.data.Dataset:
+        """Return the split as JSON texts, `problem` and `chain`.
+
+        Raises:
+          UserError: the set is missing; the message names the command that makes it.
+        """
+        if self._reads_tfds(split):
+            return self._read_tfds(shuffle, seed, shard_info)
+        pairs = self._pairs(split)
+        if shuffle:
+            order = np.random.default_rng(seed).permutation(len(pairs))
+            pairs = [pairs[i] for i in order]
+        problems, chains = zip(*pairs, strict=True)
+        columns: Any = {"problem": list(problems), "chain": list(chains)}
+        dataset = tf.data.Dataset.from_tensor_slices(columns)
+        return dataset.shard(shard_info.num_shards, shard_info.index) if shard_info else dataset
+
+    def _reads_tfds(self, split: str) -> bool:
+        return split == "train" and bool(self.chains.names)
+
+    def _read_tfds(
+        self, shuffle: bool, seed: int | None, shard_info: seqio.ShardInfo | None
+    ) -> tf.data.Dataset:
+        """Return the chains of the TFDS set."""
+        config = tfds.ReadConfig(shuffle_seed=seed, skip_prefetch=True, try_autocache=False)
+        if shard_info and shard_info.num_shards > 1:
+            config.input_context = tf.distribute.InputContext(
+                num_input_pipelines=shard_info.num_shards, input_pipeline_id=shard_info.index
+            )
+        dataset = self._builder().as_dataset(
+            split="train", shuffle_files=shuffle, read_config=config
+        )
+        if self.chains.one_per_problem:
+            dataset = dataset.filter(lambda example: example["first"] == 1)
+        return dataset.map(lambda example: {k: example[k] for k in ("problem", "chain")})
+
+    def _builder(self) -> Any:
+        return tfds.builder_from_directory(self._directory())
+
+    def _directory(self) -> str:
+        """Return the directory of the first set that exists."""
+        tried = [_join("tfds", name, VERSION) for name in self.chains.names]
+        for directory in tried:
+            if tf.io.gfile.exists(os.path.join(directory, MANIFEST)):
+                return directory
+        raise UserError(
+            f"{tried[0]}: no such set of chains; make it with `t5distill curate --problems "
+            f"{_problem_file(self.chains.benchmark, 'train')} --ledger LEDGER`, which writes kept "
+            "chains there (or with t5distill.data.write_tfds from your own)"
+        )
+
+    def _pairs(self, split: str) -> Sequence[tuple[str, str]]:
+        """Return problems with the chains to learn, both as JSON."""
+        path = _problem_file(self.chains.benchmark, split)
+        pairs = _gold_pairs(path, _stamp(path, self.chains.benchmark), self.chains.style)
+        if split != "train" or not formats.style(self.chains.style).needs_chain:
+            return pairs
+        with_chain = [pair for pair in pairs if pair[1]]
+        if not with_chain:
+            raise UserError(
+                f"{path}: none of its {len(pairs)} problems has a solution, so there is no gold "
+                f"{self.chains.style} to learn; register a teacher's chains "
+                "(t5distill.data.register) or train on style answer"
+            )
+        return with_chain
+
+
+@functools.lru_cache(maxsize=8)
+def _gold_pairs(path: str, stamp: int, style: str) -> tuple[tuple[str, str], ...]:
+    """Return each problem of a file with its own solution as a chain, or with none, as JSON."""
+    pairs = []
+    for problem in _read_problems(path):
+        chain = formats.gold_chain(problem, style=style)
+        pairs.append((records.to_json(problem), records.to_json(chain) if chain else ""))
+    if not pairs:
+        raise UserError(f"{path}: holds no problem")
+    return tuple(pairs)
+
+
+def _read_problems(path: str) -> list[Problem]:
+    """Read a file of problems, on this machine or in a bucket."""
+    if "://" not in path:
+        return list(records.read_jsonl(Problem, path))
+    problems = []
+    with tf.io.gfile.GFile(path, "rb") as f:
+        for number, line in enumerate(f.read().split(b"\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                problems.append(records.from_object(Problem, json.loads(line)))
+            except ValueError as e:
+                raise UserError(f"{path}:{number}: not a Problem: {e}") from e
+    return problems
+
+
+def _problem_file(benchmark: str, split: str) -> str:
+    return _join(benchmark, f"{split}.jsonl")
+
+
+def _join(*parts: str) -> str:
+    """Return a path under the root of prepared data, which may be a bucket."""
+    root = os.environ.get("T5DISTILL_DATA_DIR", "")
+    return os.path.join(root if "://" in root else os.fspath(records.data_dir()), *parts)
+
+
+def _stamp(path: str, benchmark: str) -> int:
+    """Return the time of a file's last change, so that a rewritten file is read again."""
+    try:
+        return tf.io.gfile.stat(path).mtime_nsec
+    except tf.errors.NotFoundError as e:
+        raise UserError(
+            f"{path}: no such file; make it with `{_prepare_command(benchmark)}` "
+            "($T5DISTILL_DATA_DIR, or else ./data, is the root of prepared data)"
+        ) from e
+
+
+def _prepare_command(benchmark: str) -> str:
+    """Return the command that makes a benchmark's files."""
+    for generator in GENERATED:
+        # A generator also makes its out-of-domain sets, e.g. coin_flip_4.
+        if benchmark == generator or benchmark.startswith(f"{generator}_"):
+            return f"t5distill prepare {generator}"
+    return f"t5distill prepare {benchmark} --raw PATH"

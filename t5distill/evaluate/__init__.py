@@ -1,0 +1,1 @@
+"""Decode splits with a student, score predictions, compare runs."""

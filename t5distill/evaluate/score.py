@@ -1,0 +1,79 @@
+"""`t5distill score`: judge predictions against problems."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+HELP = "Judge predictions against problems; write verdicts.jsonl and scores.json."
+EXAMPLE = (
+    "t5distill score --problems data/gsm8k/test.jsonl "
+    "--predictions runs/cot/predictions.jsonl --out runs/cot/scores"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--problems", required=True, metavar="F", help="JSONL of Problem")
+    parser.add_argument(
+        "--predictions",
+        required=True,
+        nargs="+",
+        metavar="F",
+        help="JSONL of Prediction, or T5X's inference JSONL; several files are read as one run",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument(
+        "--baseline",
+        metavar="F",
+        help="verdicts.jsonl of another run on the same problems: adds the paired difference",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Score and print a table."""
+    from t5distill.evaluate import scoring
+    from t5distill.records import Problem, Verdict, read_jsonl, write_json, write_jsonl
+
+    problems = list(read_jsonl(Problem, args.problems))
+    predictions = [p for path in args.predictions for p in scoring.read_predictions(path)]
+    samples = scoring.by_problem(problems, predictions)
+    verdicts = scoring.judge_predictions(problems, samples)
+    scores = scoring.summarise(problems, samples, verdicts)
+    if args.baseline:
+        scores["versus_baseline"] = scoring.compare(
+            verdicts, list(read_jsonl(Verdict, args.baseline))
+        )
+    out = pathlib.Path(args.out)
+    write_jsonl(out / "verdicts.jsonl", verdicts)
+    write_json(out / "scores.json", scores)
+    print(table(scores))
+    print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
+
+
+def table(scores: dict) -> str:
+    """Return the scores as lines for a terminal, in percent."""
+
+    def line(label: str, value: float, note: str = "") -> str:
+        return f"{label:<28}{100 * value:6.1f} %  {note}".rstrip()
+
+    between = f"95 % interval {100 * scores['low']:.1f} to {100 * scores['high']:.1f}"
+    lines = [line("accuracy", scores["accuracy"], f"{between}, {scores['n']} problems")]
+    for name, value in scores.items():
+        if name.startswith("vote_"):
+            note = f"95 % interval {100 * value['low']:.1f} to {100 * value['high']:.1f}"
+            lines.append(line(f"majority of {name[5:]}", value["accuracy"], note))
+    lines.append(line("calculator after decoding", scores["calculator_after_decoding"]))
+    lines.append(line("strict-match", scores["strict_match"], "as widely used harnesses count"))
+    lines.append(line("flexible-extract", scores["flexible_extract"], "likewise"))
+    shown = {o: s for o, s in scores["outcomes"].items() if s}
+    lines.append("outcomes: " + ", ".join(f"{o} {100 * s:.1f} %" for o, s in shown.items()))
+    lines.append(line("no answer marker", scores["no_marker"]))
+    lines.append(line("hit the length limit", scores["truncated"]))
+    if "versus_baseline" in scores:
+        d = scores["versus_baseline"]
+        lines.append(
+            f"against the baseline: {100 * d['difference']:+.1f} points "
+            f"(95 % interval {100 * d['low']:+.1f} to {100 * d['high']:+.1f}, paired)"
+        )
+    return "\n".join(lines)

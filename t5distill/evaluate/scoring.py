@@ -1,0 +1,214 @@
+"""From predictions to verdicts to scores: the one place where a run is judged."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from t5distill import verify
+from t5distill.errors import UserError
+from t5distill.evaluate import statistics
+from t5distill.records import OUTCOMES, Path, Prediction, Problem, Verdict, from_object
+from t5distill.verify import calculator
+
+# Styles whose chain is text that states its answer.
+TEXT_STYLES = (None, "answer", "cot")
+
+Samples = Mapping[str, Sequence[Prediction]]
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read our predictions, or T5X's inference JSONL, line by line.
+
+    T5X writes `{"inputs": {"id_pretokenized": ...}, "prediction": ...}`; its `prediction` is a text,
+    or a list of texts where several samples were decoded.
+
+    Raises:
+      UserError: the file is missing or a line is neither (file and line).
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; wanted predictions as `t5distill infer` writes them")
+    predictions = []
+    with open(path, "rb") as f:
+        for number, raw in enumerate(f, start=1):
+            if not raw.strip():
+                continue
+            try:
+                predictions.extend(_parse(json.loads(raw.decode("utf-8"))))
+            except (ValueError, RecursionError) as e:
+                raise UserError(f"{path}:{number}: not a prediction: {e}") from e
+    return predictions
+
+
+def _parse(obj: Any) -> list[Prediction]:
+    """Return the predictions of one line."""
+    if not isinstance(obj, dict) or "prediction" not in obj or "problem_id" in obj:
+        return [from_object(Prediction, obj)]
+    inputs = obj.get("inputs")
+    problem_id = inputs.get("id_pretokenized") if isinstance(inputs, dict) else None
+    if not isinstance(problem_id, str):
+        raise ValueError(
+            "a T5X line without inputs.id_pretokenized; infer from a task of t5distill.tasks"
+        )
+    texts = obj["prediction"] if isinstance(obj["prediction"], list) else [obj["prediction"]]
+    if not all(isinstance(t, str) for t in texts):
+        raise ValueError("prediction is neither a text nor a list of texts")
+    return [Prediction(problem_id=problem_id, text=t, sample=i) for i, t in enumerate(texts)]
+
+
+def by_problem(problems: Sequence[Problem], predictions: Iterable[Prediction]) -> Samples:
+    """Group predictions by problem, samples in order.
+
+    Raises:
+      UserError: a prediction of a problem that is not in the file, or the same sample twice.
+    """
+    known = {p.id for p in problems}
+    if len(known) != len(problems):
+        twice = [i for i, c in collections.Counter(p.id for p in problems).items() if c > 1]
+        raise UserError(f"problem {twice[0]!r} stands twice in the problem file")
+    grouped: dict[str, dict[int, Prediction]] = collections.defaultdict(dict)
+    for p in predictions:
+        if p.problem_id not in known:
+            raise UserError(
+                f"a prediction for {p.problem_id!r}, which is not in the problem file; "
+                "give --problems the file that the predictions were made from"
+            )
+        if p.sample in grouped[p.problem_id]:
+            raise UserError(f"two predictions for {p.problem_id!r} with sample {p.sample}")
+        grouped[p.problem_id][p.sample] = p
+    return {i: [s[k] for k in sorted(s)] for i, s in grouped.items()}
+
+
+def judge_predictions(problems: Sequence[Problem], samples: Samples) -> list[Verdict]:
+    """Judge every prediction; a problem without any gets one verdict `missing`."""
+    verdicts = []
+    for problem in problems:
+        for prediction in samples.get(problem.id, ()):
+            if prediction.style not in TEXT_STYLES:
+                raise UserError(
+                    f"style {prediction.style!r} is not text to be read; wanted answer or cot"
+                )
+            verdict = verify.judge(
+                prediction.text,
+                problem.answer,
+                problem.kind,
+                choices=problem.choices,
+                finished=prediction.finished,
+            )
+            verdicts.append(
+                dataclasses.replace(verdict, problem_id=problem.id, sample=prediction.sample)
+            )
+        if not samples.get(problem.id):
+            verdicts.append(
+                Verdict(
+                    problem_id=problem.id,
+                    sample=0,
+                    outcome="missing",
+                    gold=problem.answer,
+                    detail="no prediction for this problem",
+                )
+            )
+    return verdicts
+
+
+def majority(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """Return a verdict of the answer that most samples gave, or None where none gave one.
+
+    A tie goes to the answer that was given first (the lowest sample), so that the result depends
+    neither on hashing nor on the order of lines in a file.
+    """
+    votes = [v for v in sorted(verdicts, key=lambda v: v.sample or 0) if v.answer is not None]
+    if not votes:
+        return None
+    counts = collections.Counter(v.answer for v in votes)
+    return max(votes, key=lambda v: counts[v.answer])
+
+
+def summarise(
+    problems: Sequence[Problem], samples: Samples, verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """Return the content of scores.json.
+
+    Shares are of all problems, those without a prediction included. `accuracy`, `outcomes` and the
+    other shares are those of the first sample; `vote_k` is the majority's over all k samples.
+    """
+    first, grouped = {}, collections.defaultdict(list)
+    for v in verdicts:
+        grouped[v.problem_id].append(v)
+    for problem_id, group in grouped.items():
+        first[problem_id] = min(group, key=lambda v: v.sample or 0)
+    n = len(problems)
+    outcomes = collections.Counter(v.outcome for v in first.values())
+    texts = {p.id: samples[p.id][0].text for p in problems if samples.get(p.id)}
+    agree = {"strict_match": 0, "flexible_extract": 0, "calculator": 0}
+    for p in problems:
+        if p.id not in texts:
+            continue
+        agree["strict_match"] += verify.strict_match(texts[p.id], p.answer, p.kind, p.choices)
+        agree["flexible_extract"] += verify.flexible_extract(
+            texts[p.id], p.answer, p.kind, p.choices
+        )
+        agree["calculator"] += _correct_after_calculator(p, samples[p.id][0])
+    accuracy = statistics.wilson(outcomes["correct"], n)
+    scores = {
+        "accuracy": accuracy.estimate,
+        "low": accuracy.low,
+        "high": accuracy.high,
+        "n": n,
+        "outcomes": {o: _share(outcomes[o], n) for o in OUTCOMES},
+        "strict_match": _share(agree["strict_match"], n),
+        "flexible_extract": _share(agree["flexible_extract"], n),
+        "calculator_after_decoding": _share(agree["calculator"], n),
+        "no_marker": _share(sum(v.extraction != "marker" for v in first.values()), n),
+        "truncated": _share(sum(not s[0].finished for s in samples.values() if s), n),
+    }
+    k = max((len(s) for s in samples.values()), default=0)
+    if k > 1:
+        winners = (majority(group) for group in grouped.values())
+        vote = statistics.wilson(sum(w is not None and w.outcome == "correct" for w in winners), n)
+        scores[f"vote_{k}"] = {"accuracy": vote.estimate, "low": vote.low, "high": vote.high}
+    return scores
+
+
+def _correct_after_calculator(problem: Problem, prediction: Prediction) -> bool:
+    """Judge a text again with its equations re-evaluated (Magister et al. 2022, after decoding)."""
+    text = prediction.text
+    if problem.kind == "numeric":
+        text, _ = calculator.recalculate(text)
+    verdict = verify.judge(
+        text,
+        problem.answer,
+        problem.kind,
+        choices=problem.choices,
+        finished=prediction.finished,
+    )
+    return verdict.outcome == "correct"
+
+
+def _share(count: int, n: int) -> float:
+    return count / n if n else 0.0
+
+
+def compare(verdicts: Sequence[Verdict], baseline: Sequence[Verdict]) -> dict[str, float]:
+    """Return the paired difference in accuracy between two runs over the same problems.
+
+    Raises:
+      UserError: the runs are not over the same problems.
+    """
+    sides = [
+        {v.problem_id: v.outcome == "correct" for v in reversed(side) if not v.sample}
+        for side in (verdicts, baseline)
+    ]
+    if sides[0].keys() != sides[1].keys():
+        odd = sorted(str(i) for i in sides[0].keys() ^ sides[1].keys())
+        raise UserError(
+            f"the runs are over different problems: {len(odd)} stand in one only, e.g. {odd[0]!r}"
+        )
+    ids = sorted(str(i) for i in sides[0])
+    result = statistics.paired_bootstrap([sides[0][i] for i in ids], [sides[1][i] for i in ids])
+    return {"difference": result.estimate, "low": result.low, "high": result.high, "n": len(ids)}

@@ -1,0 +1,167 @@
+"""The vocabularies without TensorFlow: the same ids as the SeqIO ones of `data.vocabularies`.
+
+Importing seqio takes seconds, and a served student has no need of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+
+from t5distill.errors import UserError
+from t5distill.formats import codec
+
+PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
+
+# The variable that names a vocabulary's SentencePiece model, and where the public one lies.
+MODEL_FILES = {
+    "t5": ("T5DISTILL_T5_VOCAB", "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"),
+    "mt5": ("T5DISTILL_MT5_VOCAB", "gs://t5-data/vocabs/mc4.250000.100extra/sentencepiece.model"),
+}
+VOCABULARIES = ("t5", "byt5", "mt5")
+
+
+class SentencePieceVocabulary:
+    """A SentencePiece model with the codec around it and T5's sentinels behind it.
+
+    Plain text goes in and comes out. Of the ids, sentinels and pad decode to nothing, and ids past
+    the sentinels, which a padded embedding has, to the unknown piece, " ⁇ ".
+    """
+
+    pad_id, eos_id, unk_id = PAD_ID, EOS_ID, UNK_ID
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        extra_ids: int = 100,
+        spelling: codec.Codec = codec.T5,
+    ):
+        """Load the model at `path`; raise UserError where it is none of T5's make."""
+        self._path = os.fspath(path)
+        if not os.path.isfile(self._path):
+            raise missing_model(self._path)
+        # A vocabulary that was trained again under the same name must not read stale.
+        self._processor = _load_model(self._path, os.stat(self._path).st_mtime_ns)
+        self._pieces = self._processor.GetPieceSize()
+        self._extra_ids = extra_ids
+        self._codec = spelling
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids, sentinels included; embeddings are usually padded beyond it."""
+        return self._pieces + self._extra_ids
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`, without an end of sequence."""
+        return self._processor.EncodeAsIds(self._codec.encode(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text up to the first end of sequence; never fail on a model's output."""
+        kept = []
+        for i in until_eos(ids):
+            if 0 <= i < self._pieces:
+                kept.append(i)
+            elif not self._pieces <= i < self.vocab_size:
+                kept.append(UNK_ID)
+        return self._codec.decode(self._processor.DecodeIds(kept))
+
+    def piece(self, i: int) -> str:
+        """Return the piece with id `i`, for people to look at."""
+        return self._processor.IdToPiece(i) if i < self._pieces else f"<{i}>"
+
+    def __repr__(self) -> str:
+        return f"SentencePieceVocabulary({self._path!r}, extra_ids={self._extra_ids})"
+
+
+class ByteVocabulary:
+    """ByT5's bytes: id 3 is byte 0 (Xue et al. 2022). It carries any text without the codec."""
+
+    pad_id, eos_id, unk_id = PAD_ID, EOS_ID, UNK_ID
+
+    def __init__(self, *, extra_ids: int = 100):
+        """Reserve `extra_ids` sentinels behind the bytes."""
+        self._extra_ids = extra_ids
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids, sentinels included; embeddings are usually padded beyond it."""
+        return 3 + 256 + self._extra_ids
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`, without an end of sequence."""
+        return [byte + 3 for byte in text.encode("utf-8", errors="replace")]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text up to the first end of sequence; broken UTF-8 is dropped."""
+        data = bytes(i - 3 for i in until_eos(ids) if 3 <= i < 259)
+        return data.decode("utf-8", errors="ignore")
+
+    def piece(self, i: int) -> str:
+        """Return the byte with id `i`, for people to look at."""
+        return repr(bytes([i - 3]))[2:-1] if 3 <= i < 259 else f"<{i}>"
+
+    def __repr__(self) -> str:
+        return f"ByteVocabulary(extra_ids={self._extra_ids})"
+
+
+def until_eos(ids: Iterable[int]) -> list[int]:
+    """Return the ids before the first end of sequence, as plain integers."""
+    plain = [int(i) for i in ids]
+    return plain[: plain.index(EOS_ID)] if EOS_ID in plain else plain
+
+
+def model_file(vocab: str, path: str | os.PathLike[str] | None = None) -> str:
+    """Return where the SentencePiece model lies: `path`, the environment's, or the public one."""
+    if vocab not in MODEL_FILES:
+        raise UserError(f"vocabulary is {vocab!r}, wanted one of {', '.join(VOCABULARIES)}")
+    variable, public = MODEL_FILES[vocab]
+    return os.fspath(path) if path else os.environ.get(variable) or public
+
+
+def spelling(vocab: str) -> codec.Codec:
+    """Return the codec that goes with a SentencePiece vocabulary."""
+    return codec.multilingual() if vocab == "mt5" else codec.T5
+
+
+def load(
+    vocab: str, path: str | os.PathLike[str] | None = None
+) -> SentencePieceVocabulary | ByteVocabulary:
+    """Return a vocabulary without TensorFlow.
+
+    Args:
+      vocab: `t5`, `byt5` or `mt5`.
+      path: the SentencePiece model; where None, $T5DISTILL_T5_VOCAB or $T5DISTILL_MT5_VOCAB.
+
+    Raises:
+      UserError: there is no such vocabulary, or its model cannot be read.
+    """
+    if vocab == "byt5":
+        return ByteVocabulary()
+    return SentencePieceVocabulary(model_file(vocab, path), spelling=spelling(vocab))
+
+
+def missing_model(path: str) -> UserError:
+    """Return the error for a SentencePiece model that cannot be read."""
+    return UserError(
+        f"{path}: cannot read this SentencePiece model; copy T5's from "
+        f"{MODEL_FILES['t5'][1]} (or the spiece.model of any T5 checkpoint) to a local file and "
+        "name that file in $T5DISTILL_T5_VOCAB ($T5DISTILL_MT5_VOCAB for mT5)"
+    )
+
+
+@functools.cache
+def _load_model(path: str, mtime_ns: int):
+    """Return the processor of the model at `path`, as it was at a time."""
+    import sentencepiece
+
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.Load(path)
+    except (OSError, RuntimeError) as e:
+        raise missing_model(path) from e
+    found = (processor.pad_id(), processor.eos_id(), processor.unk_id())
+    if found != (PAD_ID, EOS_ID, UNK_ID):
+        raise UserError(f"{path}: pad, eos, unk are {found}, wanted (0, 1, 2) as in T5")
+    return processor

@@ -1,0 +1,1 @@
+"""Problems: readers of official benchmark files, generators, and the command `prepare`."""

@@ -1,0 +1,245 @@
+"""The map between this project's parameter tree (T5X's names) and Hugging Face's T5 weights.
+
+T5X keeps kernels as `[inputs, outputs]`, PyTorch as `[outputs, inputs]`; the relative position table
+is `[heads, buckets]` here and `[buckets, heads]` there; the embedding is `[vocab, emb]` in both.
+
+Whether the output shares the embedding is less plain than it looks. transformers 4 read it from
+`tie_word_embeddings`. transformers 5 writes `true` there whatever the file said, and keeps the fact
+that matters, the scaling by emb_dim ** -0.5, in `scale_decoder_outputs` (T5) or drops it (mT5, which is
+never scaled). So the scaling decides here: where it is absent the network has an output matrix of
+its own, and if the file holds no `lm_head.weight`, that matrix is the embedding's transpose.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from t5distill.errors import UserError
+from t5distill.student.config import T5Config
+from t5distill.student.safetensors import read_directory
+
+Path = tuple[str, ...]
+
+_EMBEDDING = "shared.weight"
+_OUTPUT = "lm_head.weight"
+_OUTPUT_PATH = ("decoder", "logits_dense", "kernel")
+_PROJECTIONS = {"query": "q", "key": "k", "value": "v", "out": "o"}
+_FEED_FORWARD = {
+    "relu": ("relu",),
+    "gated-gelu": ("gelu", "linear"),
+    "gated-relu": ("relu", "linear"),
+}
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "emb_dim": "d_model",
+    "num_heads": "num_heads",
+    "head_dim": "d_kv",
+    "mlp_dim": "d_ff",
+    "num_encoder_layers": "num_layers",
+}
+
+
+def config_from_huggingface(config: Mapping[str, Any]) -> T5Config:
+    """Translate the content of a Hugging Face `config.json` of T5, Flan-T5, ByT5 or mT5.
+
+    Raises:
+      UserError: it is another kind of network, or a size is missing.
+    """
+    kind = config.get("model_type", "t5")
+    if kind not in ("t5", "mt5"):
+        raise UserError(f"model_type is {kind!r}, wanted 't5' or 'mt5'")
+    missing = [name for name in _SIZES.values() if not isinstance(config.get(name), int)]
+    if missing:
+        raise UserError(f"config.json lacks the number {missing[0]}; is this a T5 network?")
+    feed_forward = config.get("feed_forward_proj", "relu" if kind == "t5" else "gated-gelu")
+    if feed_forward not in _FEED_FORWARD:
+        raise UserError(
+            f"feed_forward_proj is {feed_forward!r}, wanted one of {', '.join(_FEED_FORWARD)}"
+        )
+    for name, wanted in (
+        ("layer_norm_epsilon", 1e-6),
+        ("pad_token_id", 0),
+        ("eos_token_id", 1),
+        ("decoder_start_token_id", 0),
+    ):
+        if (found := config.get(name)) not in (None, wanted):
+            raise UserError(f"{name} is {found}, wanted {wanted} as in every published T5")
+    scaled = kind == "t5" and config.get("tie_word_embeddings") is not False
+    if config.get("scale_decoder_outputs") is not None:
+        scaled = bool(config["scale_decoder_outputs"])
+    sizes = {ours: config[theirs] for ours, theirs in _SIZES.items()}
+    return T5Config(
+        **sizes,
+        num_decoder_layers=config.get("num_decoder_layers") or config["num_layers"],
+        mlp_activations=_FEED_FORWARD[feed_forward],
+        logits_via_embedding=scaled,
+        dropout_rate=config.get("dropout_rate", 0.1),
+        relative_attention_num_buckets=config.get("relative_attention_num_buckets", 32),
+        relative_attention_max_distance=config.get("relative_attention_max_distance", 128),
+    )
+
+
+def config_to_huggingface(config: T5Config) -> dict[str, Any]:
+    """Return the `config.json` under which transformers (4 and 5) computes the same logits."""
+    activations = {v: k for k, v in _FEED_FORWARD.items()}
+    return {
+        **{theirs: getattr(config, ours) for ours, theirs in _SIZES.items()},
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "num_decoder_layers": config.num_decoder_layers,
+        "feed_forward_proj": activations[config.mlp_activations],
+        "tie_word_embeddings": config.logits_via_embedding,
+        "scale_decoder_outputs": config.logits_via_embedding,
+        "dropout_rate": config.dropout_rate,
+        "relative_attention_num_buckets": config.relative_attention_num_buckets,
+        "relative_attention_max_distance": config.relative_attention_max_distance,
+        "layer_norm_epsilon": 1e-6,
+        "is_encoder_decoder": True,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+    }
+
+
+def _attention(path: Path, name: str) -> Iterator[tuple[Path, str]]:
+    for ours, theirs in _PROJECTIONS.items():
+        yield (*path, ours, "kernel"), f"{name}.{theirs}.weight"
+
+
+def _stack(config: T5Config, stack: str) -> Iterator[tuple[Path, str]]:
+    """Yield the names of the encoder or the decoder."""
+    decoder = stack == "decoder"
+    # Of each layer's parts, in Hugging Face's order: norm, attention, its name there.
+    parts = [("pre_attention_layer_norm", "attention", "SelfAttention")]
+    if decoder:
+        parts = [
+            ("pre_self_attention_layer_norm", "self_attention", "SelfAttention"),
+            ("pre_cross_attention_layer_norm", "encoder_decoder_attention", "EncDecAttention"),
+        ]
+    gated = len(config.mlp_activations) == 2
+    yield (
+        (stack, "relpos_bias", "rel_embedding"),
+        f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+    )
+    for i in range(config.num_decoder_layers if decoder else config.num_encoder_layers):
+        path, block = (stack, f"layers_{i}"), f"{stack}.block.{i}.layer"
+        for j, (norm, attention, theirs) in enumerate(parts):
+            yield (*path, norm, "scale"), f"{block}.{j}.layer_norm.weight"
+            yield from _attention((*path, attention), f"{block}.{j}.{theirs}")
+        last = f"{block}.{len(parts)}"
+        yield (*path, "pre_mlp_layer_norm", "scale"), f"{last}.layer_norm.weight"
+        for kernel in (*(("wi_0", "wi_1") if gated else ("wi",)), "wo"):
+            yield (*path, "mlp", kernel, "kernel"), f"{last}.DenseReluDense.{kernel}.weight"
+    yield (stack, f"{stack}_norm", "scale"), f"{stack}.final_layer_norm.weight"
+
+
+def name_map(config: T5Config) -> dict[Path, str]:
+    """Return Hugging Face's name of every parameter, by its path in our tree."""
+    names: dict[Path, str] = {("token_embedder", "embedding"): _EMBEDDING}
+    names.update(_stack(config, "encoder"))
+    names.update(_stack(config, "decoder"))
+    if not config.logits_via_embedding:
+        names[_OUTPUT_PATH] = _OUTPUT
+    return names
+
+
+def _turned(path: Path, array: np.ndarray) -> np.ndarray:
+    """Transpose kernels and position tables; the map is its own inverse."""
+    return array.T if path[-1] in ("kernel", "rel_embedding") else array
+
+
+def _shape(path: Path, config: T5Config) -> tuple[int, ...]:
+    """Return the shape in our tree of the parameter at `path`."""
+    joined = config.num_heads * config.head_dim
+    if path[-1] == "scale":
+        return (config.emb_dim,)
+    if path[-1] == "rel_embedding":
+        return (config.num_heads, config.relative_attention_num_buckets)
+    if path[-1] == "embedding":
+        return (config.vocab_size, config.emb_dim)
+    module = path[-2]
+    if module == "out":
+        return (joined, config.emb_dim)
+    if module == "wo":
+        return (config.mlp_dim, config.emb_dim)
+    if module == "logits_dense":
+        return (config.emb_dim, config.vocab_size)
+    return (config.emb_dim, joined if module in _PROJECTIONS else config.mlp_dim)
+
+
+def from_huggingface(state: Mapping[str, np.ndarray], config: T5Config) -> dict[str, Any]:
+    """Build our parameter tree, float32 numpy arrays, from a Hugging Face state dict.
+
+    Args:
+      state: Hugging Face's arrays by name; copies of the embedding under other names are ignored.
+      config: the network's shape, e.g. of `config_from_huggingface`.
+
+    Raises:
+      UserError: an array is missing, has another shape, or belongs to no part of this network.
+    """
+    names = name_map(config)
+    if _OUTPUT not in state and _EMBEDDING in state:
+        state = {**state, _OUTPUT: state[_EMBEDDING]}
+    known = {*names.values(), _OUTPUT, "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}
+    # An unused table that early Hugging Face conversions of T5 carry along.
+    known.add("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight")
+    foreign = sorted(set(state) - known)
+    params: dict[str, Any] = {}
+    for path, name in names.items():
+        if name not in state:
+            also = f"; unexpected in them: {', '.join(foreign[:3])}" if foreign else ""
+            raise UserError(f"the weights lack the array {name}{also}")
+        array = np.asarray(state[name])
+        wanted = _turned(path, np.broadcast_to(0, _shape(path, config))).shape
+        if array.shape != wanted:
+            raise UserError(f"array {name} has shape {array.shape}, config.json wants {wanted}")
+        node = params
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+        node[path[-1]] = np.ascontiguousarray(_turned(path, array), np.float32)
+    if foreign:
+        raise UserError(
+            f"the weights hold {len(foreign)} arrays that config.json does not announce, "
+            f"e.g. {foreign[0]} {np.shape(state[foreign[0]])}; do the two files belong together?"
+        )
+    return params
+
+
+def to_huggingface(params: Mapping[str, Any], config: T5Config) -> dict[str, np.ndarray]:
+    """Return the Hugging Face state dict, contiguous float32 arrays, of our parameter tree."""
+    state = {}
+    for path, name in name_map(config).items():
+        node: Any = params
+        for part in path:
+            node = node[part]
+        state[name] = np.ascontiguousarray(_turned(path, np.asarray(node)), np.float32)
+    return state
+
+
+def load_huggingface(path: str | os.PathLike[str]) -> tuple[T5Config, dict[str, Any]]:
+    """Read a directory with config.json and (sharded) model.safetensors.
+
+    Returns:
+      The network's shape and its parameters as float32 numpy arrays.
+
+    Raises:
+      UserError: a file is missing or damaged, or the two do not fit each other.
+    """
+    path = pathlib.Path(path)
+    try:
+        obj = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise UserError(f"{path}: no config.json; wanted a Hugging Face model directory") from e
+    except ValueError as e:
+        raise UserError(f"{path / 'config.json'}: not JSON: {e}") from e
+    try:
+        config = config_from_huggingface(obj)
+        return config, from_huggingface(read_directory(path), config)
+    except UserError as e:
+        raise UserError(f"{path}: {e}") from e

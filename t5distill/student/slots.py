@@ -1,0 +1,286 @@
+"""The device side of slot decoding: a fixed number of rows, each at its own position.
+
+All rows write their new keys and values at one shared place of a ring, `clock % ring`, so a step is one
+dynamic slice update and no scatter. A key's age is how many steps ago it was written, and a row sees
+the keys whose age is at most its own position: what an earlier occupant of the row left behind is
+older than that. T5's bias depends on the distance between key and query only, which is the age;
+one vector `[heads, ring]` therefore serves every row of a step. A row can begin at any step.
+
+Shapes: S rows, L layers, H heads, D head_dim, W width of the encoder's output, R ring, B examples
+encoded together.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from t5distill.student.config import T5Config
+from t5distill.student.network import MASKED, T5, KeyValue, bind
+from t5distill.student.sampling import Sampling, choose, row_keys
+
+EOS = 1
+
+
+class Encoded(NamedTuple):
+    """Examples that wait for a slot: keys and values `[B, H, W, D]` of each layer, mask `[B, W]`."""
+
+    cross: list[KeyValue]
+    visible: jax.Array
+
+
+class Slots(NamedTuple):
+    """The rows that are being decoded.
+
+    Attributes:
+      cache: self-attention's keys and values of each layer, `[S, H, R, D]`.
+      cross: cross-attention's keys and values of each layer, `[S, H, W, D]`.
+      visible: bool `[S, W]`, where the encoder's input is no padding.
+      token: int32 `[S]`, the last token, 0 at the start.
+      position: int32 `[S]`, how many tokens the row has.
+      active: bool `[S]`, False for a slot that is free or has finished.
+      keys: uint32 `[S, 2]`, the rows' sampling keys.
+      clock: int32 scalar, the number of steps so far.
+    """
+
+    cache: list[KeyValue]
+    cross: list[KeyValue]
+    visible: jax.Array
+    token: jax.Array
+    position: jax.Array
+    active: jax.Array
+    keys: jax.Array
+    clock: jax.Array
+
+
+def pin(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
+    """Fix how an array lies on the mesh's axes; without a mesh do nothing."""
+    if mesh is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*axes)))
+
+
+def pin_heads(pairs: list[KeyValue], mesh: Mesh | None) -> list[KeyValue]:
+    """Lay keys and values `[rows, heads, ...]` over the mesh, heads where they divide evenly."""
+    if mesh is None or not pairs:
+        return pairs
+    heads = "model" if pairs[0][0].shape[1] % mesh.shape["model"] == 0 else None
+    return [(pin(k, mesh, "data", heads), pin(v, mesh, "data", heads)) for k, v in pairs]
+
+
+def _pinned(slots: Slots, mesh: Mesh | None) -> Slots:
+    rows = {
+        name: pin(getattr(slots, name), mesh, "data")
+        for name in ("visible", "token", "position", "active", "keys")
+    }
+    return slots._replace(
+        cache=pin_heads(slots.cache, mesh), cross=pin_heads(slots.cross, mesh), **rows
+    )
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def compute_copy(params: Any, *, config: T5Config) -> Any:
+    """Return the matrices of `params` in the compute dtype, so that no step casts them again.
+
+    Norm scales and position tables stay float32, as in training: only what a layer would cast anyway
+    is cast here.
+    """
+
+    def cast(path: Any, x: jax.Array) -> jax.Array:
+        matrix = path[-1].key in ("kernel", "embedding")
+        return x.astype(config.dtype) if matrix else x
+
+    return jax.tree_util.tree_map_with_path(cast, params)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "mesh"))
+def encode(params: Any, tokens: jax.Array, *, config: T5Config, mesh: Mesh | None) -> Encoded:
+    """Encode int32 tokens `[B, W]`, 0 for padding, and project them for every layer."""
+    tokens = pin(tokens, mesh, "data")
+    model = bind(config, params)
+    cross = model.decoder.cross_keys_values(model.encode(tokens))
+    return Encoded(pin_heads(cross, mesh), pin(tokens > 0, mesh, "data"))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "mesh", "rows", "width", "ring"))
+def empty(*, config: T5Config, mesh: Mesh | None, rows: int, width: int, ring: int) -> Slots:
+    """Return `rows` free slots."""
+
+    def pairs(length: int) -> list[KeyValue]:
+        shape = (rows, config.num_heads, length, config.head_dim)
+        return [
+            (jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))
+            for _ in range(config.num_decoder_layers)
+        ]
+
+    slots = Slots(
+        cache=pairs(ring),
+        cross=pairs(width),
+        visible=jnp.zeros((rows, width), jnp.bool_),
+        token=jnp.zeros(rows, jnp.int32),
+        position=jnp.zeros(rows, jnp.int32),
+        active=jnp.zeros(rows, jnp.bool_),
+        keys=jnp.zeros((rows, 2), jnp.uint32),
+        clock=jnp.zeros((), jnp.int32),
+    )
+    return _pinned(slots, mesh)
+
+
+@functools.partial(jax.jit, static_argnames="mesh", donate_argnames="slots")
+def admit(
+    slots: Slots,
+    encoded: Encoded,
+    rows: jax.Array,
+    sources: jax.Array,
+    names: jax.Array,
+    seed: jax.Array,
+    *,
+    mesh: Mesh | None,
+) -> Slots:
+    """Start new rows in free slots.
+
+    Args:
+      slots: the rows; donated.
+      encoded: where the new rows' examples are, no wider than the slots.
+      rows: int32 `[B]`, the slot of each new row; an index past the last slot is ignored.
+      sources: int32 `[B]`, the example's place in `encoded`.
+      names: int32 `[2, B]`, the example's and the sample's number, for the sampling key.
+      seed: uint32 scalar.
+      mesh: the devices.
+    """
+
+    def put(old: jax.Array, new: jax.Array) -> jax.Array:
+        # A narrower example is padded; `visible` is False there.
+        padding = [(0, o - n) for o, n in zip(old.shape[1:], new.shape[1:], strict=True)]
+        new = jnp.pad(new[sources], [(0, 0), *padding])
+        return old.at[rows].set(new.astype(old.dtype), mode="drop")
+
+    def fill(old: jax.Array, value: Any) -> jax.Array:
+        return old.at[rows].set(value, mode="drop")
+
+    slots = slots._replace(
+        cross=jax.tree.map(put, slots.cross, encoded.cross),
+        visible=put(slots.visible, encoded.visible),
+        token=fill(slots.token, 0),
+        position=fill(slots.position, 0),
+        active=fill(slots.active, True),
+        keys=fill(slots.keys, row_keys(seed, names[0], names[1])),
+    )
+    return _pinned(slots, mesh)
+
+
+def next_logits(model: T5, slots: Slots) -> tuple[jax.Array, list[KeyValue]]:
+    """Return every row's logits for its next token, float32 `[S, vocab]`, and the cache after."""
+    places = jnp.arange(slots.cache[0][0].shape[2], dtype=jnp.int32)
+    age = (slots.clock - places) % places.size
+    unseen = jnp.where(age[None] <= slots.position[:, None], 0.0, MASKED)
+    hidden, cache = model.decoder.step(
+        model.token_embedder(slots.token[:, None]),
+        slots.cross,
+        model.decoder.relpos_bias.at(-age[None]) + unseen[:, None, None],
+        jnp.where(slots.visible, 0.0, MASKED)[:, None, None],
+        slots.cache,
+        slots.clock % places.size,
+    )
+    return model.logits(hidden[:, 0]), cache
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=("config", "mesh", "sampling", "max_steps"),
+    donate_argnames="slots",
+)
+def run(
+    params: Any,
+    slots: Slots,
+    max_tokens: jax.Array,
+    floor: jax.Array,
+    *,
+    config: T5Config,
+    mesh: Mesh | None,
+    sampling: Sampling,
+    max_steps: int,
+) -> tuple[Slots, jax.Array, jax.Array]:
+    """Decode until `max_steps` steps are done or no more than `floor` rows are active.
+
+    Args:
+      params: of `compute_copy`.
+      slots: the rows; donated.
+      max_tokens: int32 scalar, where a row ends without EOS. No active row may outgrow the ring.
+      floor: int32 scalar; with 0 the loop ends when every row has.
+      config: the network.
+      mesh: the devices.
+      sampling: how to choose tokens.
+      max_steps: the most steps.
+
+    Returns:
+      The rows, int32 `[S, max_steps]` tokens (meaningless after a row's end), and the number of steps.
+    """
+    model = bind(config, params)
+    cross = slots.cross  # stays outside the loop's carry: the loop does not change it
+
+    def more(carry: tuple[Slots, jax.Array, jax.Array]) -> jax.Array:
+        slots, _, step = carry
+        return (step < max_steps) & (jnp.sum(slots.active) > floor)
+
+    def advance(
+        carry: tuple[Slots, jax.Array, jax.Array],
+    ) -> tuple[Slots, jax.Array, jax.Array]:
+        slots, emitted, step = carry
+        logits, cache = next_logits(model, slots._replace(cross=cross))
+        logits = pin(logits, mesh, "data")
+        # The one place that decides a row's next token: a hook that forces tokens (a queue for each
+        # row, of which the next one replaces the choice) belongs between this line and the next.
+        token = choose(logits, sampling, slots.keys, slots.position)
+        position = slots.position + 1
+        emitted = jax.lax.dynamic_update_slice_in_dim(emitted, token[:, None], step, axis=1)
+        slots = slots._replace(
+            cache=cache,
+            token=token,
+            position=position,
+            active=slots.active & (token != EOS) & (position < max_tokens),
+            clock=slots.clock + 1,
+        )
+        return _pinned(slots, mesh), emitted, step + 1
+
+    emitted = jnp.zeros((slots.token.shape[0], max_steps), jnp.int32)
+    carry = (slots._replace(cross=[]), emitted, jnp.int32(0))
+    after, emitted, step = jax.lax.while_loop(more, advance, carry)
+    return after._replace(cross=cross), pin(emitted, mesh), pin(step, mesh)
+
+
+@functools.partial(jax.jit, static_argnames=("mesh", "ring"))
+def grow(slots: Slots, *, mesh: Mesh | None, ring: int) -> Slots:
+    """Return the slots with a longer ring, ages unchanged."""
+    old = slots.cache[0][0].shape[2]
+
+    def extend(x: jax.Array) -> jax.Array:
+        # The place that would be written next holds the oldest key: bring it to the front, and the
+        # ring's new part follows the youngest.
+        x = jnp.roll(x, -(slots.clock % old), axis=2)
+        return jnp.pad(x, [(0, 0), (0, 0), (0, ring - old), (0, 0)])
+
+    return _pinned(
+        slots._replace(cache=jax.tree.map(extend, slots.cache), clock=jnp.int32(old)), mesh
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("mesh", "width"))
+def narrow(slots: Slots, *, mesh: Mesh | None, width: int) -> Slots:
+    """Return the slots with a smaller width; every active row's example has to fit into it."""
+    cross = jax.tree.map(lambda x: x[:, :, :width], slots.cross)
+    return _pinned(slots._replace(cross=cross, visible=slots.visible[:, :width]), mesh)
+
+
+@functools.partial(jax.jit, static_argnames="mesh")
+def select(slots: Slots, rows: jax.Array, *, mesh: Mesh | None) -> Slots:
+    """Return the slots `rows` (int32 `[rows]`) only; an index past the last slot gives a free one."""
+    live = rows < slots.token.shape[0]
+    taken = jax.tree.map(
+        lambda x: x if x.ndim == 0 else jnp.take(x, rows, axis=0, mode="clip"), slots
+    )
+    return _pinned(taken._replace(active=taken.active & live), mesh)

@@ -1,0 +1,57 @@
+"""Importing this module registers every task and mixture of the project with SeqIO.
+
+Give it as MIXTURE_OR_TASK_MODULE. It touches no disk: a task looks for its data under
+$T5DISTILL_DATA_DIR when it is read.
+"""
+
+from __future__ import annotations
+
+from t5distill.data.registration import register, register_mixture
+from t5distill.problems import benchmarks, coin_flip, embedded, last_letter
+from t5distill.records import SPLITS
+
+EVALUATION_ONLY = (
+    *(
+        name
+        for name, parts in benchmarks.OFFICIAL.items()
+        if all(part.split == "test" for part in parts)
+    ),
+    *(coin_flip.benchmark(length) for length in coin_flip.OUT_OF_DOMAIN),
+    *(last_letter.benchmark(length) for length in last_letter.OUT_OF_DOMAIN),
+    embedded.HELD_OUT_BENCHMARK,
+)
+BENCHMARKS = tuple(dict.fromkeys((*benchmarks.OFFICIAL, *benchmarks.GENERATED, *EVALUATION_ONLY)))
+STYLES = ("answer", "cot")
+
+# Chain sets that come with the project's own recipes; others' are registered by their users.
+TEACHERS = (
+    ("embedded", "cot", "simulated"),
+    ("embedded", "answer", "simulated"),
+    ("svamp", "cot", "palm"),
+    ("commonsenseqa", "cot", "palm"),
+)
+
+# Magister et al. 2022, table 1: arithmetic, commonsense and symbolic sets. Chains of thought are
+# the benchmarks' own where they have them; a teacher's are mixed in by recipes.
+MIXTURES = {
+    "magister_2022": ("gsm8k_cot", "coin_flip_cot", "last_letter_cot"),
+    "magister_2022_answer": tuple(
+        f"{name}_answer"
+        for name in ("gsm8k", "mawps", "asdiv", "strategyqa", "coin_flip", "last_letter")
+    ),
+}
+
+
+def _register_all() -> None:
+    """Register tasks and mixtures; those that are registered already stay."""
+    for benchmark in BENCHMARKS:
+        splits = ("test",) if benchmark in EVALUATION_ONLY else SPLITS
+        for style in STYLES:
+            register(benchmark=benchmark, style=style, splits=splits)
+    for benchmark, style, teacher in TEACHERS:
+        register(benchmark=benchmark, style=style, teacher=teacher)
+    for name, tasks in MIXTURES.items():
+        register_mixture(name, tasks)
+
+
+_register_all()

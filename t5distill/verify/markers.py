@@ -1,0 +1,122 @@
+"""Where the answer is: the marks that announce it, and the statements of a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_MARKER = re.compile(
+    r"""
+      \#{4,}
+    | -->
+    | \\f?boxed\s?\{
+    | \banswers?\b(?:\schoice|\soption)?
+      (?:\s(?:to|for)\s(?:(?:the|this|that|our|your)\s)?(?:\w{1,20}\s)?(?:question|problem|puzzle))?
+      (?:\s?\([^()\n]{1,40}\))?
+      (?:\s{0,4}[:=]|\s{1,4}(?:is|are|was|will\sbe|would\sbe|equals)\b(?:\s{0,4}:)?)
+    | \bcorrect\s(?:choice|option)\s{1,4}(?:is\b|:)
+    | \bans\s?[:=]
+    | ^[ #]{0,8}(?:final\s)?answer[ ]{0,4}$
+    """,
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
+)
+_END = re.compile(r"\n|[.!?]+(?=[\s\"')\]}$]|$)")
+_LEADING = re.compile(r"[\s:=>]*")
+# A heading of this kind is no answer mark: "#### Step 2: add them up".
+_HEADING = re.compile(r" {0,4}(?:step|part|question|problem|solution|explanation)\b", re.IGNORECASE)
+_ABBREVIATIONS = frozenset(
+    "approx rs no st mr mrs ms dr vs e.g i.e etc u.s jan feb mar apr jun jul aug sep sept oct nov "
+    "dec inc ltd co jr sr prof".split()
+)
+_LAST_WORD = re.compile(r"[A-Za-z.]{1,8}$")
+
+
+class Piece(NamedTuple):
+    """A stretch of text in which an answer may stand.
+
+    Attributes:
+      text: without its closing mark.
+      closed: something follows it, so that it cannot have been cut off.
+      start: where it begins in the whole text.
+      end: where it ends there, closing mark excluded.
+      closer: its closing mark: `.`, `?`, a line end, a brace, or nothing.
+    """
+
+    text: str
+    closed: bool
+    start: int
+    end: int
+    closer: str = ""
+
+
+def marked_pieces(text: str) -> Iterator[Piece]:
+    """Yield what follows each answer mark of a plain text, the last mark first."""
+    marks = list(_MARKER.finditer(text))
+    limit = len(text)
+    for mark in reversed(marks):
+        if mark[0].startswith("#") and _HEADING.match(text, mark.end()):
+            limit = mark.start()
+            continue
+        if mark[0].endswith("{"):
+            yield _braced(text, mark.end(), limit)
+        else:
+            yield _statement(text, mark.end(), limit)
+        limit = mark.start()
+
+
+def _braced(text: str, start: int, limit: int) -> Piece:
+    """Return the inside of the brace that opens before `start`; not closed where it never ends."""
+    depth = 1
+    for found in re.compile(r"\\?[{}]").finditer(text, start, limit):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if not depth:
+            return Piece(text[start : found.start()], True, start, found.start(), "}")
+    # Cut off inside the braces: whatever was written may have gone on.
+    return Piece("", False, start, limit)
+
+
+def _statement(text: str, start: int, limit: int) -> Piece:
+    """Return the statement that begins at `start`, up to the next mark at `limit`."""
+    leading = _LEADING.match(text, start, limit)
+    begin = leading.end() if leading else start
+    position = begin
+    while found := _END.search(text, position, limit):
+        if found.start() == begin and found[0] == "\n":
+            position = begin = found.end()
+            continue
+        if not _abbreviated(text, found):
+            closer = found[0][0]
+            return Piece(text[begin : found.start()], True, begin, found.start(), closer)
+        position = found.end()
+    return Piece(text[begin:limit], limit < len(text), begin, limit)
+
+
+def _abbreviated(text: str, end: re.Match[str]) -> bool:
+    """Tell whether the point at `end` belongs to an abbreviation such as "approx."."""
+    if end[0] != "." or end.end() >= len(text):
+        return False
+    word = _LAST_WORD.search(text, max(0, end.start() - 8), end.start())
+    return bool(word) and word[0].lower() in _ABBREVIATIONS
+
+
+def last_statement(text: str) -> Piece | None:
+    """Return the last statement of a text that holds a letter or a digit, or None."""
+    ends = [m for m in _END.finditer(text) if not _abbreviated(text, m)]
+    limit, closer = len(text), ""
+    for found in [*reversed(ends), None]:
+        begin = found.end() if found else 0
+        piece = text[begin:limit]
+        if any(c.isalnum() for c in piece):
+            stripped = piece.strip()
+            return Piece(stripped, bool(closer), begin, limit, closer)
+        if found:
+            # "5 . \n": the point closes the statement, not the line end after it.
+            limit, closer = found.start(), found[0][0] if found[0] != "\n" or not closer else closer
+    return None
+
+
+def in_last_statement(text: str, position: int) -> bool:
+    """Tell whether nothing but the statement around `position` follows it."""
+    last = last_statement(text)
+    return last is None or position >= last.start
