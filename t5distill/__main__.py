@@ -54,6 +54,8 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the process's exit code (2 for the user's mistake)."""
     argv = sys.argv[1:] if argv is None else argv
+    # T5X's spelling, which argparse cannot declare: any name may follow the dot.
+    argv = [f"--gin_bindings={a[6:]}" if a.startswith("--gin.") else a for a in argv]
     command = next((a for a in argv if not a.startswith("-")), None)
     parser = _parser(command)
     args = parser.parse_args(argv)

@@ -13,8 +13,7 @@ class UserError(Exception):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean X? known: ..." for a name that is none of `known`."""
+    """Return "did you mean X?", or the list of `known` where nothing in it is near `name`."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    lead = f"did you mean {near[0]}? " if near else ""
-    return f"{lead}known: {', '.join(known)}"
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

@@ -23,8 +23,14 @@ EVALUATION_ONLY = (
 BENCHMARKS = tuple(dict.fromkeys((*benchmarks.OFFICIAL, *benchmarks.GENERATED, *EVALUATION_ONLY)))
 STYLES = ("answer", "cot")
 
-# Chain sets that come with the project's own recipes; others' are registered by their users.
+# Chain sets of the project's own recipes; others are registered by their users. Teacher `gold` is
+# a benchmark's own solutions after curation.
 TEACHERS = (
+    *(
+        (benchmark, style, "gold")
+        for benchmark in ("gsm8k", "aqua", "coin_flip", "last_letter", "embedded")
+        for style in ("cot", "answer")
+    ),
     ("embedded", "cot", "simulated"),
     ("embedded", "answer", "simulated"),
     ("svamp", "cot", "palm"),

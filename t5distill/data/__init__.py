@@ -4,18 +4,33 @@ Importing this package is cheap; each public name loads its module (and so SeqIO
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from t5distill.curate.tfds_writer import write_tfds
+    from t5distill.data.batches import read_examples, stream_batches
+    from t5distill.data.registration import register, register_mixture, resolve
+    from t5distill.data.vocabularies import vocabulary
 
 _PUBLIC = {
-    "stream_batches": "t5distill.data.batches",
     "read_examples": "t5distill.data.batches",
     "register": "t5distill.data.registration",
     "register_mixture": "t5distill.data.registration",
     "resolve": "t5distill.data.registration",
+    "stream_batches": "t5distill.data.batches",
     "vocabulary": "t5distill.data.vocabularies",
-    "write_tfds": "t5distill.data.tfds_writer",
+    "write_tfds": "t5distill.curate.tfds_writer",
 }
 
-__all__ = list(_PUBLIC)
+__all__ = [
+    "read_examples",
+    "register",
+    "register_mixture",
+    "resolve",
+    "stream_batches",
+    "vocabulary",
+    "write_tfds",
+]
 
 
 def __getattr__(name: str):

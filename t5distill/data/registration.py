@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import seqio
 
 from t5distill import formats
-from t5distill.data import metrics, preprocessors, tfds_writer
+from t5distill.curate import tfds_writer
+from t5distill.data import metrics, preprocessors
 from t5distill.data.sources import ChainSet, ChainSource
 from t5distill.data.vocabularies import vocabulary
 from t5distill.errors import UserError
@@ -21,10 +22,8 @@ _SHUFFLE_BUFFER = 10_000
 
 
 def task_name(benchmark: str, style: str, teacher: str | None = None, *, vocab: str = "t5") -> str:
-    """Return `{benchmark}_{style}[_{teacher}][__{vocab}]`; gold and T5's vocabulary go unnamed."""
-    plain = f"{benchmark}_{style}"
-    if teacher not in (None, "gold"):
-        plain = tfds_writer.set_name(benchmark, style, str(teacher))
+    """Return `{benchmark}_{style}[_{teacher}][__{vocab}]`; T5's vocabulary goes unnamed."""
+    plain = tfds_writer.set_name(benchmark, style, teacher) if teacher else f"{benchmark}_{style}"
     return with_vocabulary(plain, vocab)
 
 
@@ -47,16 +46,17 @@ def register(
 ) -> list[str]:
     """Register a task; again with the same arguments does nothing.
 
-    Train holds chains: gold solutions from `{benchmark}/train.jsonl`, or the teacher's from the
-    TFDS set `tfds/{benchmark}_{style}_{teacher}`. With style `answer`, where a teacher has no set
-    of its own, the problems come from its chain-of-thought set, once each, so that both students
-    see the same problems. Validation and test are every problem of `{benchmark}/{split}.jsonl`.
+    Train holds chains: without a teacher, the solutions in `{benchmark}/train.jsonl` as they stand;
+    with one, the curated TFDS set `tfds/{benchmark}_{style}_{teacher}` (teacher `gold` is the
+    benchmark itself, curated). With style `answer`, where a teacher has no set of its own, the
+    problems come from its chain-of-thought set, once each, so that both students see the same
+    problems. Validation and test are every problem of `{benchmark}/{split}.jsonl`.
 
     Args:
       name: the task's plain name; None means `task_name(benchmark, style, teacher)`.
       benchmark: the folder of problems under $T5DISTILL_DATA_DIR.
       style: one of `formats.STYLES`.
-      teacher: whose chains; None or `gold` means the benchmark's own solutions.
+      teacher: whose curated chains; None means the benchmark's own solutions, uncurated.
       vocab: one of `t5`, `byt5`, `mt5`; None registers all three, as `name`, `name__byt5` and
         `name__mt5`.
       chains: the TFDS set to read, where it is not the teacher's usual one.
@@ -129,11 +129,11 @@ def _chain_set(benchmark: str, style: str, teacher: str | None, chains: str | No
     """Return where a task's chains are."""
     if chains is not None:
         names = (chains,)
-    elif teacher in (None, "gold"):
+    elif teacher is None:
         return ChainSet(benchmark, style)
     else:
-        own = tfds_writer.set_name(benchmark, style, str(teacher))
-        names = (own, tfds_writer.set_name(benchmark, "cot", str(teacher)))
+        own = tfds_writer.set_name(benchmark, style, teacher)
+        names = (own, tfds_writer.set_name(benchmark, "cot", teacher))
         names = names if style == "answer" else names[:1]
     return ChainSet(benchmark, style, names, one_per_problem=style == "answer")
 

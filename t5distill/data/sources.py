@@ -19,7 +19,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from t5distill import formats, records
-from t5distill.data.tfds_writer import MANIFEST, VERSION
+from t5distill.curate.tfds_writer import MANIFEST, VERSION
 from t5distill.errors import UserError
 from t5distill.problems.benchmarks import GENERATED
 from t5distill.records import Problem
@@ -32,7 +32,8 @@ class ChainSet:
     Attributes:
       benchmark: the benchmark's name, e.g. `gsm8k`.
       style: the style of the task.
-      names: sets under `tfds/`, the first that exists is read; empty for gold solutions.
+      names: sets under `tfds/`, the first that exists is read; empty for the solutions in the
+        problem file.
       one_per_problem: keep each problem's first chain only.
     """
 
@@ -133,8 +134,8 @@ class ChainSource(seqio.DataSource):
                 return directory
         raise UserError(
             f"{tried[0]}: no such set of chains; make it with `t5distill curate --problems "
-            f"{_problem_file(self.chains.benchmark, 'train')} --ledger LEDGER`, which writes kept "
-            "chains there (or with t5distill.data.write_tfds from your own)"
+            f"{_problem_file(self.chains.benchmark, 'train')} --chains CHAINS`, or from your own "
+            "program with t5distill.data.write_tfds"
         )
 
     def _pairs(self, split: str) -> Sequence[tuple[str, str]]:
@@ -154,7 +155,7 @@ class ChainSource(seqio.DataSource):
 
 
 @functools.lru_cache(maxsize=8)
-def _gold_pairs(path: str, stamp: int, style: str) -> tuple[tuple[str, str], ...]:
+def _gold_pairs(path: str, stamp: tuple[int, int], style: str) -> tuple[tuple[str, str], ...]:
     """Return each problem of a file with its own solution as a chain, or with none, as JSON."""
     pairs = []
     for problem in _read_problems(path):
@@ -191,11 +192,16 @@ def _join(*parts: str) -> str:
     return os.path.join(root if "://" in root else os.fspath(records.data_dir()), *parts)
 
 
-def _stamp(path: str, benchmark: str) -> int:
-    """Return the time of a file's last change, so that a rewritten file is read again."""
+def _stamp(path: str, benchmark: str) -> tuple[int, int]:
+    """Return size and time of a file's last change, so that a rewritten file is read again."""
     try:
-        return tf.io.gfile.stat(path).mtime_nsec
-    except tf.errors.NotFoundError as e:
+        if "://" in path:
+            remote = tf.io.gfile.stat(path)
+            return remote.length, remote.mtime_nsec
+        # TensorFlow rounds times to seconds.
+        local = os.stat(path)
+        return local.st_size, local.st_mtime_ns
+    except (FileNotFoundError, tf.errors.NotFoundError) as e:
         raise UserError(
             f"{path}: no such file; make it with `{_prepare_command(benchmark)}` "
             "($T5DISTILL_DATA_DIR, or else ./data, is the root of prepared data)"

@@ -120,6 +120,15 @@ def model_file(vocab: str, path: str | os.PathLike[str] | None = None) -> str:
     return os.fspath(path) if path else os.environ.get(variable) or public
 
 
+def use_model_file(vocab: str, path: str | os.PathLike[str] | None) -> None:
+    """Make `path`, if it is given, the model of a vocabulary in this process and its children.
+
+    The registered tasks and the TensorFlow-free vocabulary both look there.
+    """
+    if path and vocab in MODEL_FILES:
+        os.environ[MODEL_FILES[vocab][0]] = os.fspath(path)
+
+
 def spelling(vocab: str) -> codec.Codec:
     """Return the codec that goes with a SentencePiece vocabulary."""
     return codec.multilingual() if vocab == "mt5" else codec.T5

@@ -103,9 +103,9 @@ class _Parser:
         token = self._next()
         if token is None:
             raise ArithmeticProblem("an operand is missing")
-        if token.kind == "number" and isinstance(token.value, Fraction):
+        if token.kind == "number" and token.exact is not None:
             self.position += 1
-            value = _bounded(token.value)
+            value = _bounded(token.exact)
         elif token.kind == "open":
             if depth >= MAX_DEPTH:
                 raise ArithmeticProblem(f"brackets deeper than {MAX_DEPTH}")
@@ -137,11 +137,11 @@ def with_mixed_numbers(tokens: list[Token]) -> list[Token]:
         middle = 1 if tokens[i + 1 : i + 2] and tokens[i + 1].text == "and" else 0
         rest = tokens[i + 1 + middle : i + 4 + middle]
         fraction = proper_fraction(rest)
-        is_whole = isinstance(whole.value, Fraction) and not whole.decimal
+        is_whole = whole.exact is not None and not whole.decimal
         near = bool(rest) and rest[0].start == whole.end + (5 if middle else 1)
         if is_whole and fraction and near and not (before and before.text in ("/", "^")):
             text = f"({whole.text}+{rest[0].text}/{rest[2].text})"
-            value = whole.value + fraction
+            value = (whole.exact or 0) + fraction
             joined.append(Token("number", text, whole.start, rest[2].end, value))
             i += 4 + middle
             continue
@@ -166,6 +166,6 @@ def proper_fraction(tokens: list[Token]) -> Fraction | None:
     tight = top.end == slash.start and slash.end == bottom.start
     if not tight or top.decimal or bottom.decimal:
         return None
-    if not isinstance(top.value, Fraction) or not isinstance(bottom.value, Fraction):
+    if top.exact is None or bottom.exact is None or not 0 < top.exact < bottom.exact:
         return None
-    return top.value / bottom.value if 0 < top.value < bottom.value else None
+    return top.exact / bottom.exact

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 
-from t5distill.verify.tokens import Token
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from t5distill.verify.tokens import Token, words
 
 # Words that end the operand before them: what follows them is prose, not a unit.
-_STOP = _words(
-    "a an and are as at because be been being but by can could did do does during each else ends "
-    "equals every for from gets got had has have he her hers his how i if in into is it its left "
-    "like makes means no not on or our she should since so than that the their them then there "
-    "therefore these they this those thus to too until used was we were what when where which "
-    "while who whom whose why will with would you your"
+_STOP = frozenset(
+    words(
+        "a an and are as at because be been being but by can could did do does during each else "
+        "ends equals every for from gets got had has have he her hers his how i if in into is it "
+        "its left like makes means no not on or our she should since so than that the their them then "
+        "there therefore these they this those thus to too until used was we were what when where which "
+        "while who whom whose why will with would you your"
+    )
 )
-_FILLERS = _words(
-    "a about all almost approx approximately around at just equal exactly nearly of only "
-    "roughly the total"
+_FILLERS = frozenset(
+    words(
+        "a about all almost approx approximately around at just equal exactly nearly of only "
+        "roughly the total"
+    )
 )
-_VARIABLES = _words("x y z n pi π e i k t")
-_FUNCTIONS = _words("sqrt log ln sin cos tan abs max min f g")
-MAGNITUDES = _words("hundred thousand million billion trillion dozen")
+_VARIABLES = frozenset(words("x y z n pi π e i k t"))
+_FUNCTIONS = frozenset(words("sqrt log ln sin cos tan abs max min f g"))
+MAGNITUDES = frozenset(words("hundred thousand million billion trillion dozen"))
 _WORD_OPERATORS = {"times": "*", "plus": "+", "minus": "-"}
 _UNITS_IN_A_ROW = 4
 
@@ -280,7 +280,9 @@ class _Scanner:
                 self._mark(i)
             return i + 1
         glued = token.start == self.tokens[i - 1].end and token.kind == "variable"
-        if token.kind == "variable" or token.text in _VARIABLES or glued:
+        operator_next = after is not None and after.kind in ("op", "equals")
+        unknown = token.kind == "variable" and operator_next  # else a word like "MP3"
+        if unknown or token.text in _VARIABLES or glued:
             self.segment.open = True
             self._mark(i)
         elif number_next and token.text in _WORD_OPERATORS:
@@ -301,7 +303,8 @@ class _Scanner:
     def _is_share(self) -> bool:
         """Tell whether the segment so far ends in a percentage or a fraction."""
         tail = self.segment.tokens[-3:]
-        return tail[-1].kind == "percent" or (len(tail) == 3 and tail[1].text == "/")
+        joined = isinstance(tail[-1].value, Fraction) and 0 < tail[-1].value < 1
+        return tail[-1].kind == "percent" or joined or (len(tail) == 3 and tail[1].text == "/")
 
 
 def _is_unit(word: str) -> bool:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from t5distill.verify.tokens import words
+
 _MARKER = re.compile(
     r"""
       \#{4,}
@@ -26,8 +28,10 @@ _LEADING = re.compile(r"[\s:=>]*")
 # A heading of this kind is no answer mark: "#### Step 2: add them up".
 _HEADING = re.compile(r" {0,4}(?:step|part|question|problem|solution|explanation)\b", re.IGNORECASE)
 _ABBREVIATIONS = frozenset(
-    "approx rs no st mr mrs ms dr vs e.g i.e etc u.s jan feb mar apr jun jul aug sep sept oct nov "
-    "dec inc ltd co jr sr prof".split()
+    words(
+        "approx rs no st mr mrs ms dr vs e.g i.e etc u.s jan feb mar apr jun jul aug sep sept oct "
+        "nov dec inc ltd co jr sr prof"
+    )
 )
 _LAST_WORD = re.compile(r"[A-Za-z.]{1,8}$")
 
@@ -102,17 +106,25 @@ def _abbreviated(text: str, end: re.Match[str]) -> bool:
 
 def last_statement(text: str) -> Piece | None:
     """Return the last statement of a text that holds a letter or a digit, or None."""
-    ends = [m for m in _END.finditer(text) if not _abbreviated(text, m)]
+    window = 4000
+    while True:
+        offset = max(0, len(text) - window)
+        piece = _last_statement(text, offset)
+        if not offset or (piece and piece.start > offset):
+            return piece
+        window *= 8  # grows by factors, so that one endless statement costs little more than once
+
+
+def _last_statement(text: str, offset: int) -> Piece | None:
+    ends = [m for m in _END.finditer(text, offset) if not _abbreviated(text, m)]
     limit, closer = len(text), ""
     for found in [*reversed(ends), None]:
-        begin = found.end() if found else 0
-        piece = text[begin:limit]
-        if any(c.isalnum() for c in piece):
-            stripped = piece.strip()
-            return Piece(stripped, bool(closer), begin, limit, closer)
+        begin = found.end() if found else offset
+        if any(c.isalnum() for c in text[begin:limit]):
+            return Piece(text[begin:limit].strip(), bool(closer), begin, limit, closer)
         if found:
             # "5 . \n": the point closes the statement, not the line end after it.
-            limit, closer = found.start(), found[0][0] if found[0] != "\n" or not closer else closer
+            limit, closer = found.start(), closer if closer and found[0] == "\n" else found[0][0]
     return None
 
 

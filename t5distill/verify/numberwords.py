@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from t5distill.verify.tokens import words
+
 _SMALL = {
     word: Fraction(i)
     for i, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen".split()
+        words(
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+            "fifteen sixteen seventeen eighteen nineteen"
+        )
     )
 }
 _TENS = {
     word: Fraction(10 * i)
     for i, word in enumerate(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
+        words("twenty thirty forty fifty sixty seventy eighty ninety"), start=2
     )
 }
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -24,19 +28,21 @@ _PARTS = {
     **{"seventh": 7, "sevenths": 7, "eighth": 8, "eighths": 8, "tenth": 10, "tenths": 10},
 }
 _ALONE = {"once": 1, "twice": 2, "thrice": 3}
+# Every number begins with one of these; most words of a text do not.
+STARTS = frozenset([*_SMALL, *_TENS, *_ALONE, "a", "an", "half"])
 
 
-def read_words(words: list[str]) -> tuple[Fraction, int] | None:
-    """Read the longest number at the start of `words` (small letters, hyphens split).
+def read_words(parts: list[str]) -> tuple[Fraction, int] | None:
+    """Read the longest number at the start of `parts` (small letters, hyphens split).
 
     Returns:
       its value and how many words it took, or None where no number starts here.
     """
-    whole = _whole(words)
+    whole = _whole(parts)
     if whole is None:
-        return _fraction_alone(words)
+        return _fraction_alone(parts)
     value, used = whole
-    rest = words[used:]
+    rest = parts[used:]
     if rest[:1] and rest[0] in _PARTS and rest[0] not in ("third", "fourth", "fifth", "sixth"):
         return value / _PARTS[rest[0]], used + 1  # "three quarters"
     if value == 1 and rest[:1] and rest[0] in _PARTS:
@@ -58,30 +64,30 @@ def read_words(words: list[str]) -> tuple[Fraction, int] | None:
     return value, used
 
 
-def _fraction_alone(words: list[str]) -> tuple[Fraction, int] | None:
+def _fraction_alone(parts: list[str]) -> tuple[Fraction, int] | None:
     """Read "half", "a half", "a quarter", or "twice" where nothing follows it."""
-    if words[:1] == ["half"]:
+    if parts[:1] == ["half"]:
         return Fraction(1, 2), 1
-    if words[:1] in (["a"], ["an"]) and words[1:2] and words[1] in _PARTS:
-        return Fraction(1, _PARTS[words[1]]), 2
-    if len(words) == 1 and words[0] in _ALONE:
-        return Fraction(_ALONE[words[0]]), 1
+    if parts[:1] in (["a"], ["an"]) and parts[1:2] and parts[1] in _PARTS:
+        return Fraction(1, _PARTS[parts[1]]), 2
+    if len(parts) == 1 and parts[0] in _ALONE:
+        return Fraction(_ALONE[parts[0]]), 1
     return None
 
 
-def _whole(words: list[str]) -> tuple[Fraction, int] | None:
+def _whole(parts: list[str]) -> tuple[Fraction, int] | None:
     """Read a whole number."""
     total, group, used, last_scale = Fraction(0), None, 0, 10**15
     i = 0
-    if words[:1] in (["a"], ["an"]):
-        if words[1:2] and (words[1] in SCALES or words[1] in ("hundred", "dozen")):
-            if words[1] == "dozen":
+    if parts[:1] in (["a"], ["an"]):
+        if parts[1:2] and (parts[1] in SCALES or parts[1] in ("hundred", "dozen")):
+            if parts[1] == "dozen":
                 return Fraction(12), 2
             group, i = Fraction(1), 1
         else:
             return None
-    while i < len(words):
-        word = words[i]
+    while i < len(parts):
+        word = parts[i]
         if word in _SMALL and (group is None or _takes(group, _SMALL[word])):
             group = (group or 0) + _SMALL[word]
         elif word in _TENS and (group is None or (group and group % 100 == 0)):
@@ -90,7 +96,7 @@ def _whole(words: list[str]) -> tuple[Fraction, int] | None:
             group *= 100
         elif word in SCALES and group is not None and SCALES[word] < last_scale:
             total, last_scale, group = total + group * SCALES[word], SCALES[word], None
-        elif word == "and" and used and words[i - 1] in (*SCALES, "hundred"):
+        elif word == "and" and used and parts[i - 1] in (*SCALES, "hundred"):
             i += 1
             continue
         else:

@@ -7,15 +7,15 @@ import decimal
 from fractions import Fraction
 
 from t5distill.verify import arithmetic, numberwords, plain
-from t5distill.verify.tokens import MAX_DIGITS, Number, Token, tokenize
+from t5distill.verify.tokens import MAX_DIGITS, Number, Token, tokenize, words
 
 # "the one", "one of them", "another one": a pronoun, not the number.
 _BEFORE_PRONOUN = frozenset(
-    "the this that each every which no any another other last first correct right same".split()
+    words("the this that each every which no any another other last first correct right same")
 )
-_AFTER_PRONOUN = frozenset("of who that which with whose where another by".split())
-_DOLLARS = frozenset("dollar dollars euro euros pound pounds buck bucks usd eur gbp".split())
-_CENTS = frozenset("cent cents penny pennies pence p c ¢".split())
+_AFTER_PRONOUN = frozenset(words("of who that which with whose where another by"))
+_DOLLARS = frozenset(words("dollar dollars euro euros pound pounds buck bucks usd eur gbp"))
+_CENTS = frozenset(words("cent cents penny pennies pence p c ¢"))
 _SIGN_WORDS = frozenset(("minus", "negative"))
 
 
@@ -42,11 +42,11 @@ class Quantity:
     def __str__(self) -> str:
         if isinstance(self.value, decimal.Decimal):
             return str(self.value)
-        return canonical(self.value)
+        return canonical(self.value, as_decimal=self.decimal)
 
 
-def canonical(value: Fraction) -> str:
-    """Write a value one way: an integer, else a decimal where it ends, else `n/d`."""
+def canonical(value: Fraction, *, as_decimal: bool) -> str:
+    """Write a value: an integer, a decimal where that is asked and it ends, else `n/d`."""
     numerator, denominator = abs(value.numerator), value.denominator
     sign = "-" if value < 0 else ""
     if denominator == 1:
@@ -57,7 +57,7 @@ def canonical(value: Fraction) -> str:
         while rest % prime == 0:
             rest, count = rest // prime, count + 1
         decimals = max(decimals, count)
-    if rest != 1 or decimals > 60:
+    if not as_decimal or rest != 1 or decimals > MAX_DIGITS:
         return f"{sign}{_digits(numerator)}/{_digits(denominator)}"
     digits = _digits(numerator * 10**decimals // denominator).rjust(decimals + 1, "0")
     return f"{sign}{digits[:-decimals]}.{digits[-decimals:].rstrip('0')}"
@@ -102,28 +102,28 @@ def _number_starts(tokens: list[Token], i: int) -> bool:
 
 def _number_words_at(tokens: list[Token], i: int) -> tuple[Token | None, int]:
     """Read number words at `i`: a number token and how many tokens it takes, or None and 0."""
-    words: list[str] = []
+    if tokens[i].kind != "word" or tokens[i].text.partition("-")[0] not in numberwords.STARTS:
+        return None, 0
+    parts: list[str] = []
     owners: list[int] = []
     for j in range(i, min(i + 20, len(tokens))):
-        if tokens[j].kind == "op" and tokens[j].text == "-" and words:
-            continue  # "twenty - five" never; "twenty-five" is one word already
         if tokens[j].kind != "word":
             break
         for part in tokens[j].text.split("-"):
-            words.append(part)
+            parts.append(part)
             owners.append(j)
-    found = numberwords.read_words(words) if words else None
+    found = numberwords.read_words(parts) if parts else None
     if found is None:
         return None, 0
     value, used = found
     last = owners[used - 1]
     if used < len(owners) and owners[used] == last:
         return None, 0  # "five-year": the number is part of a longer word
-    if words[:used] == ["one"] and _is_pronoun(tokens, i):
+    if parts[:used] == ["one"] and _is_pronoun(tokens, i):
         return None, 0
-    text = " ".join(words[:used])
+    text = " ".join(parts[:used])
     start, end = tokens[i].start, tokens[last].end
-    return Token("number", text, start, end, value, "point" in words[:used]), last + 1 - i
+    return Token("number", text, start, end, value, "point" in parts[:used]), last + 1 - i
 
 
 def _is_pronoun(tokens: list[Token], i: int) -> bool:
@@ -138,12 +138,11 @@ def _join_magnitudes(tokens: list[Token]) -> list[Token]:
     scales = {**numberwords.SCALES, "hundred": 100}
     for token in tokens:
         last = joined[-1] if joined else None
-        if token.kind == "word" and token.text in scales and last and last.kind == "number":
-            if isinstance(last.value, Fraction):
-                value = last.value * scales[token.text]
-                joined[-1] = last._replace(value=value, end=token.end)
-                continue
-        joined.append(token)
+        scale = scales.get(token.text) if token.kind == "word" else None
+        if scale and last and last.exact is not None:
+            joined[-1] = last._replace(value=last.exact * scale, end=token.end)
+        else:
+            joined.append(token)
     return joined
 
 
@@ -169,9 +168,8 @@ def _tight_division(tokens: list[Token], i: int) -> bool:
 
 def _fraction(run: list[Token]) -> Token:
     text = "".join(t.text for t in run)
-    top, bottom = run[0].value, run[-1].value
-    exact = isinstance(top, Fraction) and isinstance(bottom, Fraction)
-    if len(run) > 3 or not exact or not bottom:
+    top, bottom = run[0].exact, run[-1].exact
+    if len(run) > 3 or top is None or not bottom:
         return Token("bad", text, run[0].start, run[-1].end)
     has_decimals = run[0].decimal or run[-1].decimal
     return Token("number", text, run[0].start, run[-1].end, top / bottom, has_decimals)

@@ -15,7 +15,7 @@ class Reading:
         `empty` (nothing there to read, or cut off before it).
       value: the answer, in the reader's own type.
       text: the answer in canonical form.
-      equation: it is the value of an equation or expression, not the first quantity.
+      equation: nobody stated it; it is the value of an expression, computed here.
       at_end: it reaches the end of the stretch, so that a cut there may have shortened it.
       why: one clause for a person, where there is no value.
     """

@@ -80,6 +80,16 @@ class Token(NamedTuple):
     value: Number | None = None
     decimal: bool = False
 
+    @property
+    def exact(self) -> Fraction | None:
+        """The value where it is a Fraction: neither absent nor beyond `MAX_DIGITS`."""
+        return self.value if isinstance(self.value, Fraction) else None
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a constant."""
+    return text.split()
+
 
 def tokenize(text: str) -> list[Token]:
     """Return the tokens of `text` (characters already unified, see `plain.SAME_LENGTH`)."""

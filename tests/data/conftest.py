@@ -47,10 +47,12 @@ def prepared(tmp_path_factory):
     return root
 
 
-@pytest.fixture(autouse=True)
-def environment(prepared, monkeypatch):
-    monkeypatch.setenv("T5DISTILL_DATA_DIR", str(prepared))
-    monkeypatch.setenv("T5DISTILL_T5_VOCAB", str(prepared / "standin.model"))
+@pytest.fixture(autouse=True, scope="module")
+def environment(prepared):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("T5DISTILL_DATA_DIR", str(prepared))
+        patch.setenv("T5DISTILL_T5_VOCAB", str(prepared / "standin.model"))
+        yield
 
 
 @pytest.fixture

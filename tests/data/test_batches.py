@@ -50,9 +50,21 @@ def expected(split="train"):
     )
 
 
+@pytest.fixture(scope="module")
+def one_pass(environment):
+    """All batches of one epoch, packed and not."""
+    return {pack: list(stream(pack=pack, repeat=False)) for pack in (True, False)}
+
+
+@pytest.fixture(scope="module")
+def unbroken(environment):
+    """24 batches, which is more than an epoch, so that reshuffling is part of it."""
+    return {pack: list(itertools.islice(stream(pack=pack), 24)) for pack in (True, False)}
+
+
 @pytest.mark.parametrize("pack", [True, False])
-def test_one_pass_holds_every_example_once(pack):
-    batches = list(stream(pack=pack, repeat=False))
+def test_one_pass_holds_every_example_once(one_pass, pack):
+    batches = one_pass[pack]
     for batch in batches:
         assert set(batch) == (KEYS | PACKED_KEYS if pack else KEYS)
         for name, array in batch.items():
@@ -61,20 +73,19 @@ def test_one_pass_holds_every_example_once(pack):
     assert contents(batches) == expected()
 
 
-def test_packing_puts_several_examples_in_a_row():
-    packed, unpacked = (len(list(stream(pack=pack, repeat=False))) for pack in (True, False))
-    assert packed < unpacked == 15
+def test_packing_puts_several_examples_in_a_row(one_pass):
+    assert len(one_pass[True]) < len(one_pass[False]) == 15
 
 
-def test_loss_weights_cover_every_target_token_and_no_padding():
-    for batch in stream(repeat=False):
+def test_loss_weights_cover_every_target_token_and_no_padding(one_pass):
+    for batch in one_pass[True]:
         np.testing.assert_array_equal(
             batch["decoder_loss_weights"], batch["decoder_target_tokens"] != 0
         )
 
 
-def test_decoder_inputs_are_shifted_within_each_segment():
-    batch = next(stream())
+def test_decoder_inputs_are_shifted_within_each_segment(one_pass):
+    batch = one_pass[True][0]
     targets, inputs = batch["decoder_target_tokens"], batch["decoder_input_tokens"]
     first = batch["decoder_positions"] == 0
     assert not inputs[first].any()
@@ -83,18 +94,15 @@ def test_decoder_inputs_are_shifted_within_each_segment():
 
 
 @pytest.mark.parametrize("pack", [True, False])
-def test_resuming_equals_the_unbroken_stream(pack):
-    # Beyond one epoch, so that reshuffling is part of it.
-    whole = list(itertools.islice(stream(pack=pack), 24))
+def test_resuming_equals_the_unbroken_stream(unbroken, pack):
     resumed = list(itertools.islice(stream(pack=pack, start_step=20), 4))
-    for a, b in zip(whole[20:], resumed, strict=True):
+    for a, b in zip(unbroken[pack][20:], resumed, strict=True):
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])
 
 
-def test_the_seed_decides_the_order():
-    first, again, other = (next(stream(seed=seed)) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(first["encoder_input_tokens"], again["encoder_input_tokens"])
+def test_the_seed_decides_the_order(unbroken):
+    first, other = unbroken[True][0], next(stream(seed=4))
     assert (first["encoder_input_tokens"] != other["encoder_input_tokens"]).any()
 
 

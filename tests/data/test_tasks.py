@@ -34,6 +34,7 @@ def test_every_promised_task_is_registered():
             assert {f"{benchmark}_{style}{suffix}" for suffix in ("", "__byt5", "__mt5")} <= names
     assert sum(name.startswith("bbh_") for name in package_tasks.BENCHMARKS) == 27
     assert {"embedded_cot_simulated", "embedded_answer_simulated", "svamp_cot_palm"} <= names
+    assert {"gsm8k_cot_gold", "gsm8k_answer_gold"} <= names
     assert "magister_2022" in seqio.MixtureRegistry.names()
     for name in package_tasks.EVALUATION_ONLY:
         assert seqio.TaskRegistry.get(f"{name}_cot").splits == ("test",)

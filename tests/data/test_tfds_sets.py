@@ -6,7 +6,7 @@ import pytest
 import seqio
 
 from t5distill import data
-from t5distill.data import tfds_writer
+from t5distill.curate import tfds_writer
 from t5distill.errors import UserError
 
 LENGTHS = {"inputs": 64, "targets": 64}

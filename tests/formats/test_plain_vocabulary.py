@@ -1,5 +1,6 @@
 """The vocabularies without TensorFlow, and training one."""
 
+import os
 import subprocess
 import sys
 
@@ -40,6 +41,12 @@ def test_the_model_file_comes_from_the_environment(model, monkeypatch):
     monkeypatch.delenv("T5DISTILL_T5_VOCAB")
     with pytest.raises(UserError, match="T5DISTILL_T5_VOCAB"):
         vocabulary.load("t5")
+    vocabulary.use_model_file("t5", None)
+    vocabulary.use_model_file("byt5", model)
+    assert "T5DISTILL_T5_VOCAB" not in os.environ
+    vocabulary.use_model_file("t5", model)
+    assert vocabulary.model_file("t5") == str(model)
+    monkeypatch.delenv("T5DISTILL_T5_VOCAB")
     monkeypatch.setenv("T5DISTILL_MT5_VOCAB", str(model))
     assert isinstance(vocabulary.load("mt5"), vocabulary.SentencePieceVocabulary)
 

@@ -1,0 +1,105 @@
+"""Decoding a split of a task or mixture with a trained student, as gin files say."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from t5distill import data
+from t5distill.api import Student
+from t5distill.errors import UserError, suggest
+from t5distill.evaluate.inference import infer
+from t5distill.evaluate.sets import EvaluationSet, evaluation_sets
+from t5distill.runtime import import_tasks, use_vocabulary
+from t5distill.student.sharding import make_mesh
+
+DECODINGS = ("greedy", "sample", "beam")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """What to decode, with what, and how; each field is a macro of gin/runs/infer.gin.
+
+    Attributes:
+      checkpoint_path: a MODEL_DIR (its best checkpoint), one checkpoint in it, or a Hugging Face
+        directory.
+      task: plain name of a task or mixture.
+      task_module: the module that registers it.
+      feature_lengths: its `targets` is the longest output in tokens.
+      eval_task: plain name of what to decode instead of `task`, or None.
+      split: `train`, `validation` or `test`.
+      vocab: `t5`, `byt5` or `mt5`: which of the task's names is meant.
+      vocab_path: the SentencePiece model, where the checkpoint's word is not to be taken.
+      decoding: a name of `DECODINGS`.
+      num_samples: predictions for each problem.
+      temperature: of `sample`.
+      beam_size: of `beam`.
+      random_seed: of `sample`.
+      dtype: `float32`, `bfloat16`, or None for the checkpoint's.
+      model_parallelism: devices that one copy of the network is spread over.
+    """
+
+    checkpoint_path: str
+    task: str
+    task_module: str
+    feature_lengths: Mapping[str, int]
+    eval_task: str | None = None
+    split: str = "test"
+    vocab: str = "t5"
+    vocab_path: str | None = None
+    decoding: str = "greedy"
+    num_samples: int = 1
+    temperature: float = 0.7
+    beam_size: int = 4
+    random_seed: int = 0
+    dtype: str | None = None
+    model_parallelism: int = 1
+
+    def __post_init__(self):
+        if self.decoding not in DECODINGS:
+            raise UserError(f"DECODING is {self.decoding!r}; {suggest(self.decoding, DECODINGS)}")
+        if self.decoding == "greedy" and self.num_samples != 1:
+            raise UserError(
+                f"NUM_SAMPLES is {self.num_samples}, but DECODING 'greedy' gives one; wanted 'sample'"
+            )
+        if self.decoding == "sample" and self.temperature <= 0:
+            raise UserError(
+                f"TEMPERATURE is {self.temperature}, wanted more than 0 with DECODING 'sample'"
+            )
+        use_vocabulary(self.vocab, self.vocab_path)
+        import_tasks(self.task_module)
+
+    def sets(self) -> list[EvaluationSet]:
+        """Return the splits to decode, one for each task."""
+        name = data.resolve(self.eval_task or self.task, self.vocab)
+        return evaluation_sets(name, self.split)
+
+    def load(self) -> Student:
+        """Load the student, spread over the devices if there are several."""
+        mesh = make_mesh(self.model_parallelism)
+        return Student.load(
+            self.checkpoint_path,
+            vocabulary=self.vocab if self.vocab_path else None,
+            dtype=self.dtype,
+            mesh=mesh if mesh.size > 1 else None,
+        )
+
+    def decode(self, student: Student, each: EvaluationSet, out_path: pathlib.Path) -> str:
+        """Write the predictions of one set; return a line for the terminal."""
+        done = infer(
+            student=student,
+            problems_path=each.problems_path,
+            out_path=out_path,
+            style=each.style,
+            max_tokens=self.feature_lengths["targets"],
+            num_samples=self.num_samples,
+            temperature=self.temperature if self.decoding == "sample" else 0.0,
+            beam_size=self.beam_size if self.decoding == "beam" else 1,
+            seed=self.random_seed,
+        )
+        rate = f", {done.tokens / done.wall_s:.0f} tokens/s" if done.tokens else ""
+        return (
+            f"{out_path}: {done.problems} problems ({done.reused} were done), "
+            f"{done.tokens} tokens in {done.wall_s:.1f} s{rate}"
+        )

@@ -1,0 +1,116 @@
+"""Which problems a task or mixture is evaluated on, and how its students are measured in training."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import seqio
+
+from t5distill.data.sources import ChainSource
+from t5distill.errors import UserError
+from t5distill.evaluate import scoring
+from t5distill.evaluate.inference import Generator
+from t5distill.formats import style as style_named
+from t5distill.records import OUTCOMES, Problem, data_dir, read_jsonl
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationSet:
+    """One split of one task.
+
+    Attributes:
+      task: the task's registered name.
+      problems_path: its Problem file.
+      style: how the student is asked.
+    """
+
+    task: str
+    problems_path: pathlib.Path
+    style: str
+
+
+def evaluation_sets(name: str, split: str) -> list[EvaluationSet]:
+    """Return the sets that a task, or each task of a mixture, is evaluated on.
+
+    Args:
+      name: a registered name, as `data.resolve` returns.
+      split: `train`, `validation` or `test`.
+
+    Raises:
+      UserError: a task was not registered through `t5distill.data.register`, or has no such split.
+    """
+    found = seqio.get_mixture_or_task(name)
+    tasks = found.tasks if isinstance(found, seqio.Mixture) else [found]
+    return [_evaluation_set(task, split) for task in tasks]
+
+
+def _evaluation_set(task: seqio.Task, split: str) -> EvaluationSet:
+    source = task.source
+    if not isinstance(source, ChainSource):
+        raise UserError(
+            f"task {task.name} does not say which problems it has; register it with "
+            "t5distill.data.register"
+        )
+    if split not in task.splits:
+        raise UserError(
+            f"task {task.name} has no split {split!r}, only {', '.join(sorted(task.splits))}; "
+            "set EVAL_SPLIT"
+        )
+    chains = source.chains
+    path = data_dir() / chains.benchmark / f"{split}.jsonl"
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file; make it with `t5distill prepare {chains.benchmark}` "
+            "($T5DISTILL_DATA_DIR, or else ./data, is the root of prepared data)"
+        )
+    return EvaluationSet(task=task.name, problems_path=path, style=chains.style)
+
+
+def measure(
+    student: Generator,
+    sets: Sequence[EvaluationSet],
+    *,
+    max_tokens: int,
+    limit: int | None = None,
+) -> dict[str, float]:
+    """Decode greedily, judge, and return the shares of all problems of the sets together.
+
+    Args:
+      student: the network.
+      sets: as `evaluation_sets` returns.
+      max_tokens: the longest output, EOS included.
+      limit: problems of each set, from its beginning; None for all.
+
+    Returns:
+      `validation_accuracy`, and `validation_{outcome}` for the other outcomes that occurred.
+    """
+    outcomes = []
+    for each in sets:
+        problems = list(read_jsonl(Problem, each.problems_path))[:limit]
+        inputs = style_named(each.style).inputs
+        texts = [inputs(problem) for problem in problems]
+        predictions = student.generate(
+            texts,
+            max_tokens=max_tokens,
+            num_samples=1,
+            temperature=0.0,
+            top_k=0,
+            top_p=1.0,
+            beam_size=1,
+            seed=0,
+            indices=None,
+            slots=None,
+            progress=None,
+        )
+        samples = {
+            problem.id: [dataclasses.replace(first, problem_id=problem.id, style=each.style)]
+            for problem, [first] in zip(problems, predictions, strict=True)
+        }
+        outcomes += [v.outcome for v in scoring.judge_predictions(problems, samples)]
+    shares = {o: outcomes.count(o) / len(outcomes) for o in OUTCOMES}
+    return {
+        "validation_accuracy": shares.pop("correct"),
+        **{f"validation_{outcome}": share for outcome, share in shares.items() if share},
+    }

@@ -1,0 +1,151 @@
+"""What a training run reads: its task, the batches made of it, and what it is measured on."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from t5distill import data
+from t5distill.api import Student
+from t5distill.errors import UserError
+from t5distill.evaluate import sets
+from t5distill.formats import vocabulary as vocabularies
+from t5distill.runtime import import_tasks, use_vocabulary
+from t5distill.student import sharding
+from t5distill.student.config import T5Config
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Feed:
+    """The data of one run; each field is a macro of gin/runs/train.gin, explained there.
+
+    Attributes:
+      task: plain name of the task or mixture to train on.
+      task_module: the module that registers it.
+      feature_lengths: tokens of `inputs` and `targets` in a row.
+      batch_size: rows in a batch, over all devices and microbatches.
+      vocab: `t5`, `byt5` or `mt5`.
+      vocab_path: the SentencePiece model; None means $T5DISTILL_T5_VOCAB, or else the public one.
+      pack: put several examples into a row.
+      use_cached: read SeqIO's offline cache.
+      random_seed: of shuffling and mixing.
+      eval_task: plain name of what to measure on; None for `task`.
+      eval_split: its split.
+      eval_steps: batches to measure the loss on, and times `batch_size` the problems of each task to
+        decode; 0 for all.
+    """
+
+    task: str
+    task_module: str
+    feature_lengths: Mapping[str, int]
+    batch_size: int
+    vocab: str
+    vocab_path: str | None = None
+    pack: bool = True
+    use_cached: bool = False
+    random_seed: int = 0
+    eval_task: str | None = None
+    eval_split: str = "validation"
+    eval_steps: int = 0
+
+    def __post_init__(self):
+        lengths = self.feature_lengths
+        if set(lengths) != {"inputs", "targets"} or min(lengths.values()) < 2:
+            raise UserError(
+                f"TASK_FEATURE_LENGTHS is {dict(lengths)}, wanted tokens of inputs and targets, "
+                "e.g. {'inputs': 256, 'targets': 256}"
+            )
+        if self.batch_size < 1 or self.eval_steps < 0:
+            raise UserError("wanted BATCH_SIZE of at least 1 and EVAL_STEPS of at least 0")
+        use_vocabulary(self.vocab, self.vocab_path)
+        import_tasks(self.task_module)
+
+    def check(self, config: T5Config, mesh: Mesh) -> None:
+        """Raise UserError where the vocabulary or the processes do not fit."""
+        size = data.vocabulary(self.vocab).vocab_size
+        if size > config.vocab_size:
+            raise UserError(
+                f"VOCAB {self.vocab!r} has {size} ids, but the model's VOCAB_SIZE is "
+                f"{config.vocab_size}; the model file does not fit"
+            )
+        shares = sharding.data_layout(mesh)[1]
+        if self.batch_size % shares:
+            raise UserError(f"BATCH_SIZE is {self.batch_size}, wanted a multiple of {shares}")
+
+    def record(self) -> dict[str, Any]:
+        """Return what config.json says of the data, so that a student can be asked questions."""
+        styles = {each.style for each in self._sets()}
+        path = None
+        if self.vocab in vocabularies.MODEL_FILES:
+            path = vocabularies.model_file(self.vocab)
+            path = path if "://" in path else os.path.abspath(path)
+        return {
+            "vocab": {"name": self.vocab, "path": path},
+            "task": self.task,
+            "style": styles.pop() if len(styles) == 1 else None,
+            "task_feature_lengths": dict(self.feature_lengths),
+        }
+
+    def training(self, mesh: Mesh) -> Callable[[int], Iterator[Batch]]:
+        """Return what gives the training batches from a step on, without end."""
+        name = data.resolve(self.task, self.vocab)
+        return lambda step: self._stream(mesh, name, split="train", start_step=step)
+
+    def validation(self, mesh: Mesh) -> Callable[[], Iterable[Batch]]:
+        """Return what gives one pass over the validation split."""
+        name = data.resolve(self.eval_task or self.task, self.vocab)
+
+        def one_pass() -> Iterable[Batch]:
+            stream = self._stream(mesh, name, split=self.eval_split, shuffle=False, repeat=False)
+            return itertools.islice(stream, self.eval_steps or None)
+
+        return one_pass
+
+    def accuracy(self, config: T5Config, mesh: Mesh) -> Callable[[Any, int], dict[str, float]]:
+        """Return what decodes the validation problems and judges the answers."""
+        chosen = self._sets()
+        vocabulary = data.vocabulary(self.vocab)
+
+        def measure(params: Any, step: int) -> dict[str, float]:
+            student = Student(
+                params,
+                config,
+                vocabulary=vocabulary,
+                mesh=mesh if jax.device_count() > 1 else None,
+            )
+            return sets.measure(
+                student,
+                chosen,
+                max_tokens=self.feature_lengths["targets"],
+                limit=self.eval_steps * self.batch_size or None,
+            )
+
+        return measure
+
+    def _sets(self) -> list[sets.EvaluationSet]:
+        name = data.resolve(self.eval_task or self.task, self.vocab)
+        return sets.evaluation_sets(name, self.eval_split)
+
+    def _stream(self, mesh: Mesh, name: str, **options: Any) -> Iterator[Batch]:
+        """Yield this process's rows of each batch."""
+        index, shares = sharding.data_layout(mesh)
+        return data.stream_batches(
+            name,
+            lengths=self.feature_lengths,
+            batch_size=self.batch_size // shares,
+            pack=self.pack,
+            seed=self.random_seed,
+            shard_index=index,
+            num_shards=shares,
+            use_cached=self.use_cached,
+            **options,
+        )

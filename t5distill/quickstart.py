@@ -1,0 +1,292 @@
+"""`t5distill quickstart`: the whole corridor on embedded problems, with no key and no download.
+
+Every stage is the command that a user would type: it is printed, then run. Two tiny students get the
+same problems, the same number of optimizer steps and the same batch size; one sees only answers, the
+other sees the steps that lead to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import random
+import shlex
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+HELP = "Make problems, verify a teacher's chains, train two tiny students, score them. Minutes on 2 cores."
+EXAMPLE = "t5distill quickstart --workdir runs/quickstart"
+
+TEACHER = "simulated"
+ARMS = ("untrained", "answer", "cot")
+# Validation and held-out problems are few, so that decoding leaves the time to training.
+SIZES = (30_000, 500, 600, 100)
+VOCAB_SIZE = 900
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        metavar="DIR",
+        help="where everything goes; the same command again goes on from what is there",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of problems and training (0)")
+    parser.add_argument(
+        "--train-steps", type=int, metavar="N", help="optimizer steps of each student (as the recipe)"
+    )
+    parser.add_argument(
+        "--wrong-rate",
+        type=float,
+        default=0.2,
+        metavar="P",
+        help="share of the teacher's chains that go wrong (0.2)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run every stage, then tell what was learnt."""
+    from t5distill.errors import UserError
+    from t5distill.records import write_json
+
+    if not 0.0 <= args.wrong_rate < 1.0:
+        raise UserError(f"--wrong-rate is {args.wrong_rate}, wanted a share in [0, 1)")
+    work = pathlib.Path(args.workdir).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["T5DISTILL_DATA_DIR"] = str(work / "data")
+    stages = Stages()
+    with stages("prepare"):
+        sizes = [str(n) for n in SIZES]
+        _command("prepare", "embedded", "--seed", str(args.seed), "--sizes", *sizes)
+    with stages("teacher"):
+        chains = _teacher(work, seed=args.seed, wrong_rate=args.wrong_rate)
+    with stages("curate"):
+        train_file = str(work / "data/embedded/train.jsonl")
+        _command("curate", "--problems", train_file, "--chains", str(chains))
+    with stages("vocabulary"):
+        vocabulary = _vocabulary(work)
+    for arm in ARMS:
+        with stages(f"train {arm}"):
+            _train(work, arm, vocabulary, args)
+        with stages(f"infer and score {arm}"):
+            for benchmark in ("embedded", "embedded_held_out"):
+                _infer_and_score(work, arm, benchmark, vocabulary)
+    summary = _summary(work, stages)
+    write_json(work / "summary.json", summary)
+    print(_told(work, summary))
+
+
+class Stages:
+    """Measures the seconds of each stage."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+        self.begin = time.perf_counter()
+        self._name = ""
+
+    def __call__(self, name: str) -> Stages:
+        """Name the stage that a `with` block is."""
+        self._name = name
+        return self
+
+    def __enter__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self._name] = round(time.perf_counter() - self._since, 1)
+
+
+def _command(*argv: str) -> None:
+    """Print one command as a user would type it, and run it in this process."""
+    from t5distill.__main__ import main
+    from t5distill.errors import UserError
+
+    print(f"\n$ t5distill {shlex.join(argv)}", flush=True)
+    code = main(list(argv))
+    if code:
+        raise UserError(f"`t5distill {argv[0]}` ended with code {code}")
+
+
+def simulated_chains(problems: Iterable, *, seed: int, wrong_rate: float) -> Iterator:
+    """Yield one chain of thought for each problem, as a teacher that errs at a known rate gives.
+
+    Args:
+      problems: embedded problems, whose programs are known.
+      seed: of which chains go wrong, and where.
+      wrong_rate: the expected share of chains with a wrong step.
+    """
+    from t5distill.formats import answer
+    from t5distill.problems import embedded
+    from t5distill.records import Chain
+
+    for problem in problems:
+        # Seeded by problem, so that a chain does not depend on which others there are.
+        rng = random.Random(f"{seed} {problem.id}")
+        wrong = rng.random() < wrong_rate
+        if wrong:
+            text = embedded.corrupted_chain(problem, rng)
+        else:
+            text = f"{problem.solution} {answer.sentence(problem)}"
+        yield Chain(problem_id=problem.id, style="cot", text=text, teacher=TEACHER)
+
+
+def _teacher(work: pathlib.Path, *, seed: int, wrong_rate: float) -> pathlib.Path:
+    """Write the chains of a stand-in for a large model."""
+    from t5distill.records import Problem, read_jsonl, write_jsonl
+
+    path = work / "chains.jsonl"
+    problems = read_jsonl(Problem, work / "data/embedded/train.jsonl")
+    count = write_jsonl(path, simulated_chains(problems, seed=seed, wrong_rate=wrong_rate))
+    print(f"\nsimulated teacher: {count} chains, about {100 * wrong_rate:.0f} % of them wrong")
+    return path
+
+
+def _vocabulary(work: pathlib.Path) -> pathlib.Path:
+    """Train a small vocabulary on the training split's texts, which no download is needed for."""
+    from t5distill import formats
+    from t5distill.formats.train_vocabulary import train_sentencepiece
+    from t5distill.records import Problem, read_jsonl
+
+    style = formats.style("cot")
+    problems = list(read_jsonl(Problem, work / "data/embedded/train.jsonl"))[:4000]
+    texts = [
+        text
+        for p in problems
+        for text in (style.inputs(p), style.targets(p, formats.gold_chain(p, style="cot")))
+    ]
+    path = work / "vocabulary.model"
+    train_sentencepiece(texts, path, vocab_size=VOCAB_SIZE, split_digits=True)
+    print(f"\nvocabulary: {path}, from {len(problems)} training problems")
+    return path
+
+
+def _gin(run_file: str, style: str, vocabulary: pathlib.Path, **macros: Any) -> list[str]:
+    """Return the arguments of a gin command."""
+    files = (f"runs/{run_file}.gin", "models/tiny.gin", f"recipes/quickstart_{style}.gin")
+    bindings = {"VOCAB_PATH": str(vocabulary), **macros}
+    return [
+        *(f"--gin_file=gin/{f}" for f in files),
+        *(f"--gin.{name}={value!r}" for name, value in bindings.items()),
+    ]
+
+
+def _style(arm: str) -> str:
+    return "answer" if arm == "answer" else "cot"
+
+
+def _train(
+    work: pathlib.Path, arm: str, vocabulary: pathlib.Path, args: argparse.Namespace
+) -> None:
+    """Train one arm; the untrained one is saved before its first step."""
+    macros: dict[str, Any] = {"MODEL_DIR": str(work / arm), "RANDOM_SEED": args.seed}
+    if arm == "untrained":
+        macros["TRAIN_STEPS"] = 0
+    elif args.train_steps is not None:
+        macros["TRAIN_STEPS"] = args.train_steps
+    _command("train", *_gin("train", _style(arm), vocabulary, **macros))
+
+
+def _infer_and_score(work: pathlib.Path, arm: str, benchmark: str, vocabulary: pathlib.Path) -> None:
+    """Decode and score one arm on one test split."""
+    style = _style(arm)
+    out = work / arm / "test"
+    task = f"{benchmark}_{style}" + (f"_{TEACHER}" if benchmark == "embedded" else "")
+    macros = {
+        "CHECKPOINT_PATH": str(work / arm),
+        "EVAL_MIXTURE_OR_TASK_NAME": task,
+        "INFER_OUTPUT_DIR": str(out),
+    }
+    _command("infer", *_gin("infer", style, vocabulary, **macros))
+    _command(
+        "score",
+        *("--problems", str(work / f"data/{benchmark}/test.jsonl")),
+        *("--predictions", str(out / f"{task}-test.jsonl"), "--out", str(work / arm / benchmark)),
+    )
+
+
+def _summary(work: pathlib.Path, stages: Stages) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    import json
+
+    from t5distill.evaluate import scoring
+    from t5distill.records import Verdict, read_jsonl
+
+    def scores(arm: str, benchmark: str) -> dict[str, Any]:
+        found = json.loads((work / arm / benchmark / "scores.json").read_text())
+        return {k: found[k] for k in ("accuracy", "low", "high", "n")}
+
+    verdicts = {
+        arm: list(read_jsonl(Verdict, work / arm / "embedded/verdicts.jsonl")) for arm in ARMS
+    }
+    curation = next((work / "data/chains").glob("*/curation.json"))
+    return {
+        "arms": {arm: scores(arm, "embedded") for arm in ARMS},
+        "held_out_templates": {arm: scores(arm, "embedded_held_out") for arm in ARMS},
+        "cot_minus_answer": scoring.compare(verdicts["cot"], verdicts["answer"]),
+        "curation": json.loads(curation.read_text()),
+        "training": {arm: _training(work / arm) for arm in ARMS if arm != "untrained"},
+        "wall_s": round(time.perf_counter() - stages.begin, 1),
+        "stages": stages.seconds,
+    }
+
+
+def _training(directory: pathlib.Path) -> dict[str, Any]:
+    """Return what one arm's training cost, from its run record."""
+    import json
+
+    record = json.loads((directory / "run.json").read_text())
+    return {k: record[k] for k in ("steps", "target_tokens", "seconds") if k in record}
+
+
+def _told(work: pathlib.Path, summary: dict[str, Any]) -> str:
+    """Return the closing table and sentence."""
+    kept, total = summary["curation"]["kept"], summary["curation"]["in"]
+    lines = [
+        "",
+        f"{'student':<24}{'accuracy':>9}   {'95 % interval':<15}{'templates never seen':>22}",
+    ]
+    names = {
+        "untrained": "untrained",
+        "answer": "taught answers only",
+        "cot": "taught chains of thought",
+    }
+    for arm, label in names.items():
+        a, held = summary["arms"][arm], summary["held_out_templates"][arm]
+        interval = f"{100 * a['low']:.1f} to {100 * a['high']:.1f}"
+        lines.append(
+            f"{label:<24}{100 * a['accuracy']:>7.1f} %   {interval:<15}"
+            f"{100 * held['accuracy']:>20.1f} %"
+        )
+    d = summary["cot_minus_answer"]
+    lines += [
+        "",
+        f"{summary['arms']['cot']['n']} unseen problems; {kept} of {total} teacher chains passed "
+        "verification.",
+        f"Chains of thought against answers only: {100 * d['difference']:+.1f} points "
+        f"(95 % interval {100 * d['low']:+.1f} to {100 * d['high']:+.1f}, paired).",
+        _example(work),
+        f"\n{summary['wall_s']:.0f} s in all; the figures are in {work / 'summary.json'}",
+    ]
+    return "\n".join(lines)
+
+
+def _example(work: pathlib.Path) -> str:
+    """Return a problem with what the two trained students wrote."""
+    from t5distill.evaluate import scoring
+    from t5distill.records import Problem, Verdict, read_jsonl
+
+    verdicts = read_jsonl(Verdict, work / "cot/embedded/verdicts.jsonl")
+    shown = next((v.problem_id for v in verdicts if v.outcome == "correct"), None)
+    problems = read_jsonl(Problem, work / "data/embedded/test.jsonl")
+    problem = next(p for p in problems if shown in (None, p.id))
+    lines = [f"\n  question  {problem.question}  (gold: {problem.answer})"]
+    for arm in ("answer", "cot"):
+        path = work / arm / "test" / f"embedded_{arm}_{TEACHER}-test.jsonl"
+        text = next(
+            p.text for p in scoring.read_predictions(path) if p.problem_id == problem.id
+        )
+        lines.append(f"  {arm:<8}  {text}")
+    return "\n".join(lines)

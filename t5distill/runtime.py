@@ -1,0 +1,179 @@
+"""What a process sets up before it computes: compilation cache, other processes, signals, a record."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from t5distill.errors import UserError, suggest
+from t5distill.formats import vocabulary as vocabularies
+
+CACHE_VARIABLE = "T5DISTILL_COMPILATION_CACHE"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how several processes find each other; one process needs none of it."""
+    group = parser.add_argument_group("several processes (each runs the same command)")
+    group.add_argument(
+        "--multiprocess",
+        action="store_true",
+        help="join the other processes; on TPU pods and under Slurm all else is found out",
+    )
+    group.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0")
+    group.add_argument("--process_count", type=int, metavar="N", help="how many processes")
+    group.add_argument("--process_index", type=int, metavar="I", help="which one this is, from 0")
+
+
+def start(args: argparse.Namespace) -> None:
+    """Join the other processes if there are any, and switch on the compilation cache.
+
+    Compiled programs are kept in `$T5DISTILL_COMPILATION_CACHE`, by default ~/.cache/t5distill/xla;
+    an empty value switches that off.
+    """
+    import jax
+    import tensorflow as tf
+
+    # TensorFlow only reads data here, but would take the memory of every GPU that it sees.
+    tf.config.set_visible_devices([], "GPU")
+    directory = os.environ.get(CACHE_VARIABLE, os.path.expanduser("~/.cache/t5distill/xla"))
+    if directory:
+        jax.config.update("jax_compilation_cache_dir", directory)
+    if args.multiprocess or args.coordinator_address:
+        given = (args.coordinator_address, args.process_count, args.process_index)
+        if args.coordinator_address and None in given:
+            raise UserError(
+                "--coordinator_address needs --process_count and --process_index beside it"
+            )
+        jax.distributed.initialize(*given)
+
+
+def import_tasks(module: str) -> None:
+    """Import the module that registers the tasks, e.g. `t5distill.tasks`, or one in this folder."""
+    # A console script does not look for modules in the current folder, `python -m` does.
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as e:
+        raise UserError(
+            f"MIXTURE_OR_TASK_MODULE is {module!r}: {e}; wanted a module that registers SeqIO tasks"
+        ) from e
+
+
+def use_vocabulary(vocab: str, path: str | None) -> None:
+    """Make `path` the SentencePiece model of a vocabulary in this process, if it is given.
+
+    Tasks are registered by name before any macro is read, so the environment carries the path.
+
+    Raises:
+      UserError: there is no such vocabulary or file.
+    """
+    if vocab not in vocabularies.VOCABULARIES:
+        raise UserError(f"VOCAB is {vocab!r}; {suggest(vocab, vocabularies.VOCABULARIES)}")
+    if path is None or vocab not in vocabularies.MODEL_FILES:
+        return
+    if "://" not in path and not os.path.isfile(path):
+        raise vocabularies.missing_model(path)
+    os.environ[vocabularies.MODEL_FILES[vocab][0]] = path
+
+
+class Stop:
+    """Remembers that SIGTERM or Ctrl-C came; calling it says whether.
+
+    A second Ctrl-C interrupts at once.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[Stop]:
+        """Listen while the block runs."""
+        kinds = (signal.SIGTERM, signal.SIGINT)
+        before = {kind: signal.signal(kind, self._note) for kind in kinds}
+        try:
+            yield self
+        finally:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+        print("\nstopping: this step is finished and saved first", file=sys.stderr)
+
+    @property
+    def exit_code(self) -> int:
+        """What shells expect of a process that a signal ended; 0 without one."""
+        return 0 if self.signal is None else 128 + self.signal
+
+
+def describe_run() -> dict[str, Any]:
+    """Return what a run record says of place, time and versions."""
+    import jax
+
+    return {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "seqio")
+        },
+        "commit": _commit(),
+        "devices": {"count": jax.device_count(), "kind": jax.devices()[0].device_kind},
+        "processes": jax.process_count(),
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout that runs, `+` behind it if files differ; None outside one."""
+    here = pathlib.Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        if pathlib.Path(git("rev-parse", "--show-toplevel")).resolve() != here.parent.resolve():
+            return None
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def write_record(directory: str, record: dict[str, Any], *, config: str, **more: Any) -> None:
+    """Write DIRECTORY/config.gin, the gin configuration as used, and DIRECTORY/run.json."""
+    from etils import epath
+
+    from t5distill.student import checkpoints
+
+    place = epath.Path(directory)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "config.gin").write_text(config)
+    ended = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    checkpoints.write_json(place / "run.json", {**record, "ended": ended, **more})
+
+
+def summary(directory: str, step: int, metrics: dict[str, float]) -> str:
+    """Return one line for the terminal: where training stands."""
+    shown = ("loss", "validation_loss", "validation_accuracy")
+    parts = [f"{name} {metrics[name]:.4f}" for name in shown if name in metrics]
+    return f"{directory}: step {step}, {', '.join(parts)}"

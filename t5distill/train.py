@@ -1,0 +1,113 @@
+"""`t5distill train`: fine-tune a student on SeqIO tasks, as gin files say."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from t5distill import gin_files, runtime
+
+if TYPE_CHECKING:
+    from t5distill.feed import Feed
+    from t5distill.student.config import T5Config
+    from t5distill.student.settings import Settings
+
+RUN_FILE = "gin/runs/train.gin"
+HELP = (
+    "Fine-tune a student. MODEL_DIR then holds checkpoints, metrics and configuration; the same "
+    "command again resumes an interrupted run."
+)
+EXAMPLE = (
+    f"t5distill train --gin_file={RUN_FILE} --gin_file=gin/models/tiny.gin "
+    "--gin_file=gin/recipes/quickstart_cot.gin --gin.MODEL_DIR=\"'runs/cot'\""
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    gin_files.add_arguments(parser, run_file=RUN_FILE)
+    runtime.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the gin files and train."""
+    main = gin_files.load(args, run_file=RUN_FILE, entry="t5distill.train.train")
+    runtime.start(args)
+    return main()
+
+
+def train(
+    *,
+    model_dir: str,
+    model: T5Config,
+    settings: Settings,
+    feed: Feed,
+    model_parallelism: int = 1,
+    initial_checkpoint: str | None = None,
+) -> int:
+    """Train one student; gin/runs/train.gin binds the arguments to macros and explains them.
+
+    Args:
+      model_dir: where everything goes.
+      model: the network.
+      settings: length, loss, optimizer and periods.
+      feed: the data.
+      model_parallelism: devices that one copy of the network is spread over.
+      initial_checkpoint: weights to begin with, unless model_dir has a checkpoint to resume from.
+
+    Returns:
+      The process's exit code: 0, or 128 plus the signal that stopped the run after a checkpoint.
+    """
+    import gin
+    import jax
+
+    from t5distill.metrics_writer import MetricsWriter
+    from t5distill.student import checkpoints, initial, sharding, trainer
+
+    # --- devices, data, and what is written down before the first step
+    mesh = sharding.make_mesh(model_parallelism)
+    feed.check(model, mesh)
+    leads = jax.process_index() == 0
+    resumed_at = max(checkpoints.steps(model_dir), default=0)
+    record = {**runtime.describe_run(), "resumed_at": resumed_at, "steps": settings.train_steps}
+    evaluates = settings.eval_period > 0
+    writer = MetricsWriter(
+        model_dir, first_step=resumed_at, last_step=settings.train_steps, leads=leads
+    )
+
+    # --- training
+    stop = runtime.Stop()
+    with stop.listening():
+        outcome = trainer.fit(
+            model,
+            settings,
+            directory=model_dir,
+            batches=feed.training(mesh),
+            mesh=mesh,
+            record=feed.record(),
+            initial=initial.loader(initial_checkpoint) if initial_checkpoint else None,
+            validation=feed.validation(mesh) if evaluates else None,
+            evaluate=feed.accuracy(model, mesh) if evaluates else None,
+            writer=writer,
+            stop=stop,
+        )
+    writer.close()
+
+    # --- what was done, for people and for the report
+    if leads:
+        runtime.write_record(
+            model_dir,
+            record,
+            config=gin.operative_config_str(),
+            metrics=outcome.metrics,
+            stopped=outcome.stopped,
+        )
+        print(runtime.summary(model_dir, int(outcome.state.step), outcome.metrics))
+    return stop.exit_code if outcome.stopped else 0
+
+
+if __name__ == "__main__":
+    from t5distill.__main__ import main
+
+    sys.exit(main(["train", *sys.argv[1:]]))

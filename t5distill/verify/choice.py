@@ -1,0 +1,245 @@
+"""Reading a choice: the letter, in or out of brackets, or the option's text."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Sequence
+
+from t5distill.verify import numeric
+from t5distill.verify.markers import Piece
+from t5distill.verify.plain import from_latex, plain
+from t5distill.verify.quantities import Quantity, same_quantity
+from t5distill.verify.readings import Reading, empty, undecided
+
+# How much of a statement is read; the decision stands near the mark, or near the end.
+WINDOW = 4000
+
+_LETTER = re.compile(
+    r"[(\[{]\s?(?P<bracketed>[A-Za-z])\s?[)\]}]"
+    r"|(?<![\w'-])(?:option|choice|letter|answer)\s(?P<named>[A-Za-z])(?![\w'])"
+    r"|(?<![\w'.(-])(?P<listed>[A-Za-z])(?:\)|:(?=\s|$)|\.(?=\s*\S))"
+    r"|(?<![\w'.-])(?P<bare>[A-Z])(?![\w'-])"
+)
+_ONLY_LETTER = re.compile(r"\W*(?P<only>[A-Za-z])\W*")
+_ARTICLE = re.compile(r"(?:a|an|the)\s+", re.IGNORECASE)
+# After a capital A these words show that it is a letter; any other word makes it an article.
+_AFTER_LETTER = re.compile(
+    r"\s+(?:because|since|as|is|was|and|or|but|with|due|for|not|which|so)\b|\s*[^\w\s]|\s*$"
+)
+_JOINED = re.compile(
+    r"\W*(?:\b(?:or|and|nor|versus|vs)\b|[,/&])?\W*(?:\b(?:or|and|maybe|perhaps|possibly)\b)?\W*"
+    r"(?:\b(?:option|choice|the|a|an)\b)?\W*",
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(
+    r"\b(?:not|isn't|cannot be|never|neither)\s+(?:\w+\s)?\W{0,2}$", re.IGNORECASE
+)
+_NUMBER = re.compile(r"[-+$]{0,2}[0-9][0-9., ]*%?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Chosen options; duplicates of one text are chosen together."""
+
+    letters: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mention:
+    start: int
+    end: int
+    letters: frozenset[str]
+    shown: str
+    by_text: bool
+
+
+def marked(piece: Piece, choices: Sequence[str] | None) -> Reading:
+    """Read the first option that a marked statement names."""
+    text = _normal(piece.text[:WINDOW])
+    mentions = _mentions(text, choices)
+    positive = [m for m in mentions if not _NEGATED.search(text[max(0, m.start - 30) : m.start])]
+    if not mentions:
+        return _by_number(piece, choices) or empty("no option follows the mark")
+    if not positive:
+        return undecided("every option is denied")
+    return _decide(text, positive, positive[0], choices)
+
+
+def last(piece: Piece, choices: Sequence[str] | None) -> Reading:
+    """Read the one option that a statement names."""
+    text = _normal(piece.text[-WINDOW:])
+    mentions = _mentions(text, choices)
+    if not mentions:
+        return empty("no option in the last statement")
+    if not frozenset.intersection(*(m.letters for m in mentions)):
+        return undecided("several options without a decision")
+    return _decide(text, mentions, mentions[-1], choices)
+
+
+def gold(text: str, choices: Sequence[str] | None) -> Choice:
+    """Read a gold letter, in or out of brackets, or the text of an option.
+
+    Raises:
+      ValueError: it is no letter of the options.
+    """
+    found = re.fullmatch(r"\(?([A-Za-z])\)?\.?", text.strip())
+    if found:
+        letter = found[1].upper()
+        if choices and letter not in _letters(choices):
+            raise ValueError(f"{text!r} is not a letter of the {len(choices)} options")
+        return Choice(_twins(letter, choices))
+    wanted = _option(text)
+    letters = [
+        letter
+        for letter, option in zip(_letters(choices or []), choices or [], strict=True)
+        if wanted and _option(option) == wanted
+    ]
+    if not letters:
+        raise ValueError(f"{text!r} is neither a letter nor the text of an option")
+    return Choice(frozenset(letters))
+
+
+def same(answer: Choice, wanted: Choice) -> bool:
+    """Tell whether a chosen option is the gold one, or bears the same text."""
+    return bool(answer.letters & wanted.letters)
+
+
+def _letters(choices: Sequence[str]) -> list[str]:
+    return [chr(ord("A") + i) for i in range(min(len(choices), 26))]
+
+
+def _twins(letter: str, choices: Sequence[str] | None) -> frozenset[str]:
+    """Return a letter with the letters of options that have the same text."""
+    letters = _letters(choices or [])
+    if not choices or letter not in letters:
+        return frozenset(letter)
+    text = _option(choices[letters.index(letter)])
+    twins = [
+        x for x, option in zip(letters, choices, strict=False) if text and _option(option) == text
+    ]
+    return frozenset([letter, *twins])
+
+
+def _normal(text: str) -> str:
+    """Return a statement on one line, LaTeX resolved; case is kept, since it tells letters."""
+    text = from_latex(text) if "\\" in text else text
+    return " ".join(text.replace("$", " $").split())
+
+
+def _option(text: str) -> str:
+    """Return an option's text as it is looked for: small, no article, no final point."""
+    text = " ".join(from_latex(plain(text)).replace("$", " $").split()).lower().strip(" .\"'")
+    shorter = _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
+    return shorter if len(shorter) > 1 else text
+
+
+def _mentions(text: str, choices: Sequence[str] | None) -> list[_Mention]:
+    """Return the options named in `text`, in order; a letter and its own text are one mention."""
+    only = _ONLY_LETTER.fullmatch(text)
+    if only:
+        letter = only["only"].upper()
+        return [
+            _Mention(only.start("only"), only.end("only"), _twins(letter, choices), letter, False)
+        ]
+    by_text = _text_mentions(text.lower(), choices or [])
+    spans = [(m.start, m.end) for m in by_text]
+    by_letter = [
+        m for m in _letter_mentions(text, choices) if not any(s <= m.start < e for s, e in spans)
+    ]
+    merged: list[_Mention] = []
+    for mention in sorted(by_text + by_letter, key=lambda m: m.start):
+        last = merged[-1] if merged else None
+        near = last is not None and not re.search(r"\w", text[last.end : mention.start])
+        if last and near and last.letters & mention.letters and not last.by_text:
+            merged[-1] = dataclasses.replace(last, end=mention.end)
+        else:
+            merged.append(mention)
+    return merged
+
+
+def _letter_mentions(text: str, choices: Sequence[str] | None) -> list[_Mention]:
+    known = set(_letters(choices)) if choices else set("ABCDEFGHJKLMNOPQRSTUVWXYZ")
+    mentions = []
+    for found in _LETTER.finditer(text):
+        letter = found[found.lastgroup or 0].upper()
+        if found.lastgroup == "bare":
+            article = letter == "A" and not _AFTER_LETTER.match(text, found.end())
+            if article or letter not in known:
+                continue
+        # "choice a" ends a statement; in "the answer a person gives" the a is an article
+        if found.lastgroup == "named" and not _AFTER_LETTER.match(text, found.end()):
+            continue
+        if found.lastgroup == "listed" and letter not in known:
+            continue
+        start, end = found.span(found.lastgroup or 0)
+        mentions.append(
+            _Mention(start, max(end, found.end()), _twins(letter, choices), letter, False)
+        )
+    return mentions
+
+
+def _text_mentions(lowered: str, choices: Sequence[str]) -> list[_Mention]:
+    """Find the texts of options as whole words; a text inside a longer one does not count."""
+    owners: dict[str, list[str]] = {}
+    for letter, option in zip(_letters(choices), choices, strict=False):
+        text = _option(option)
+        if len(text) > 1:
+            owners.setdefault(text, []).append(letter)
+    found: list[_Mention] = []
+    for text, letters in sorted(owners.items(), key=lambda item: -len(item[0])):
+        pattern = rf"(?<![\w]){re.escape(text)}(?![\w]|[.,][0-9])"
+        for place in re.finditer(pattern, lowered):
+            covered = any(m.start <= place.start() and place.end() <= m.end for m in found)
+            if not covered:
+                found.append(
+                    _Mention(place.start(), place.end(), frozenset(letters), letters[0], True)
+                )
+    return found
+
+
+def _decide(
+    text: str, mentions: list[_Mention], chosen: _Mention, choices: Sequence[str] | None
+) -> Reading:
+    """Return the chosen option unless its neighbour contradicts it."""
+    i = mentions.index(chosen)
+    for left, right in itertools.pairwise(mentions[max(0, i - 1) : i + 2]):
+        if left.letters & right.letters:
+            continue
+        between = text[left.end : right.start]
+        # A letter with the text of another option: "(e) wait for orders" where that is (d).
+        labelled = not left.by_text and right.by_text and not re.search(r"\w", between)
+        if labelled or (len(between) < 40 and _JOINED.fullmatch(between) and between.strip()):
+            return undecided("two options without a decision")
+    before = text[max(0, chosen.start - 20) : chosen.start]
+    following = mentions[i + 1 :]
+    if re.search(r"\b(?:either|between|neither|both)\b[^.]*$", before, re.IGNORECASE) and following:
+        return undecided("two options without a decision")
+    letters = chosen.letters
+    shown = chosen.shown
+    outside = choices is not None and not letters & set(_letters(choices))
+    at_end = chosen.end == len(text) and text[-1:].isalnum()
+    why = f"{shown} is not among the options" if outside else ""
+    return Reading("value", Choice(letters), shown, at_end=at_end, why=why)
+
+
+def _by_number(piece: Piece, choices: Sequence[str] | None) -> Reading | None:
+    """Read an answer that is a number equal to exactly one option ("12.0" for "12")."""
+    if not choices:
+        return None
+    reading = numeric.marked(piece)
+    if reading.status != "value" or not isinstance(reading.value, Quantity):
+        return None
+    letters = []
+    for letter, option in zip(_letters(choices), choices, strict=False):
+        if not _NUMBER.fullmatch(plain(option).strip()):
+            continue
+        try:
+            if same_quantity(reading.value, numeric.gold(option)):
+                letters.append(letter)
+        except ValueError:
+            continue
+    if not letters or len({_option(choices[ord(x) - ord("A")]) for x in letters}) > 1:
+        return None
+    return Reading("value", Choice(frozenset(letters)), letters[0], at_end=reading.at_end)
