@@ -26,7 +26,7 @@ from t5distill.student.decoding import Output, generate_tokens
 from t5distill.student.huggingface import load_huggingface
 from t5distill.student.network import abstract_model, bind, parameters
 from t5distill.student.sharding import parameter_shardings
-from t5distill.verify import judge
+from t5distill.verify import extract
 
 _DEFAULT_STYLE = "cot"
 _DEFAULT_MAX_TOKENS = 256
@@ -85,8 +85,8 @@ class Student:
         """Load a student from a checkpoint.
 
         Args:
-          path: a directory that `t5distill train` wrote, one `checkpoint_{step}` in it, or a Hugging
-            Face directory with config.json and safetensors.
+          path: a directory that `t5distill train` wrote, one `checkpoint_{step}` in it, or a
+            Hugging Face directory with config.json and safetensors.
           vocabulary: `t5`, `byt5` or `mt5`, the path of a SentencePiece model, or an object with
             `encode` and `decode`; None takes what the checkpoint says.
           step: which checkpoint of a training directory: a number, or `best`; None means the best
@@ -129,15 +129,16 @@ class Student:
             self._vocabulary = self._vocabulary()
         if self._vocabulary is None:
             raise UserError(
-                "the checkpoint does not say which vocabulary it has; give "
-                "Student.load(..., vocabulary=...) t5, byt5, mt5 or the path of a SentencePiece model"
+                "the checkpoint does not say which vocabulary it has; give Student.load's "
+                "`vocabulary` t5, byt5, mt5 or the path of a SentencePiece model"
             )
         return self._vocabulary
 
     def fingerprint(self) -> str:
         """Return a number that changes with the network or any bit of a parameter.
 
-        It is a sum of integers, so it does not depend on how the parameters are spread over devices.
+        It is a sum of integers, so it does not depend on how the parameters are spread over
+        devices.
         """
         shape = zlib.crc32(json.dumps(self.config.to_dict(), sort_keys=True).encode())
         return f"{shape:08x}{int(_checksum(self.params)):08x}"
@@ -259,9 +260,8 @@ class Student:
         inputs = formats.style(style or self.style or _DEFAULT_STYLE).inputs(problem)
         limit = max_tokens or self.lengths.get("targets", _DEFAULT_MAX_TOKENS)
         [[prediction]] = self.generate([inputs], max_tokens=limit)
-        verdict = judge(
-            prediction.text, None, kind, choices=choices, finished=prediction.finished
-        )
+        verdict = extract(prediction.text, kind, choices=choices, finished=prediction.finished)
+        # Without a gold answer nothing is right or wrong; `detail` says why there is no answer.
         return dataclasses.replace(verdict, outcome=None)
 
 

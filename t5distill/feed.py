@@ -40,8 +40,8 @@ class Feed:
       random_seed: of shuffling and mixing.
       eval_task: plain name of what to measure on; None for `task`.
       eval_split: its split.
-      eval_steps: batches to measure the loss on, and times `batch_size` the problems of each task to
-        decode; 0 for all.
+      eval_steps: batches to measure the loss on, and times `batch_size` the problems of each task
+        to decode; 0 for all.
     """
 
     task: str
@@ -113,7 +113,8 @@ class Feed:
     def accuracy(self, config: T5Config, mesh: Mesh) -> Callable[[Any, int], dict[str, float]]:
         """Return what decodes the validation problems and judges the answers."""
         chosen = self._sets()
-        vocabulary = data.vocabulary(self.vocab)
+        # SeqIO's own object, which reads gs:// too; it declares its methods more widely.
+        vocabulary: Any = data.vocabulary(self.vocab)
 
         def measure(params: Any, step: int) -> dict[str, float]:
             student = Student(

@@ -112,7 +112,9 @@ def load(args: argparse.Namespace, *, run_file: str, entry: str) -> Callable[...
     gin.clear_config()
     try:
         gin.parse_config_files_and_bindings(
-            [str(f.path) for f in ordered], list(args.gin_bindings), print_includes_and_imports=False
+            [str(f.path) for f in ordered],
+            list(args.gin_bindings),
+            print_includes_and_imports=False,
         )
         return gin.get_configurable(entry)
     except (ValueError, SyntaxError, ImportError, AttributeError, TypeError, OSError) as e:
@@ -162,24 +164,22 @@ def read(path: pathlib.Path) -> GinFile:
         number = statement.location.line_num
         if isinstance(statement, config_parser.IncludeStatement):
             includes.append(statement.filename)
-        if _is_macro(statement):
+        literal = False
+        if isinstance(statement, config_parser.BindingStatement) and _is_macro(statement):
             comment = lines[number - 1].partition("#")[2].strip()
             macros[statement.selector] = (statement.value, number, comment)
-        if not is_run_file and not (_is_macro(statement) and _is_literal(statement.value)):
+            literal = _is_literal(statement.value)
+        if not is_run_file and not literal:
             raise UserError(
-                f"{path}:{number}: {lines[number - 1].strip()}: a model or recipe file holds macros "
-                "with literals only, NAME = VALUE, so that both engines can read it"
+                f"{path}:{number}: {lines[number - 1].strip()}: a model or recipe file holds "
+                "macros with literals only, NAME = VALUE, so that both engines can read it"
             )
     return GinFile(path, is_run_file, macros, includes)
 
 
-def _is_macro(statement: Any) -> bool:
-    return (
-        isinstance(statement, config_parser.BindingStatement)
-        and not statement.arg_name
-        and not statement.scope
-        and statement.selector.isidentifier()
-    )
+def _is_macro(statement: config_parser.BindingStatement) -> bool:
+    bare = not statement.arg_name and not statement.scope
+    return bare and statement.selector.isidentifier()
 
 
 def _is_literal(value: Any) -> bool:

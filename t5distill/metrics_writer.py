@@ -19,8 +19,8 @@ class MetricsWriter:
         MODEL_DIR/metrics.jsonl    {"step": ..., "seconds": ..., NAME: value, ...}
         MODEL_DIR/tensorboard/
 
-    After a resume the lines of steps that will be trained again are dropped, so that a file reads as
-    if the run had never been broken.
+    After a resume the lines of steps that will be trained again are dropped, so that a file reads
+    as if the run had never been broken.
 
     Args:
       directory: MODEL_DIR.

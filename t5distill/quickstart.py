@@ -183,7 +183,7 @@ def _train(
     """Train one arm; the untrained one is saved before its first step."""
     macros: dict[str, Any] = {"MODEL_DIR": str(work / arm), "RANDOM_SEED": args.seed}
     if arm == "untrained":
-        macros["TRAIN_STEPS"] = 0
+        macros |= {"TRAIN_STEPS": 0, "WARMUP_STEPS": 0}
     elif args.train_steps is not None:
         macros["TRAIN_STEPS"] = args.train_steps
     _command("train", *_gin("train", _style(arm), vocabulary, **macros))

@@ -1,4 +1,4 @@
-"""What a process sets up before it computes: compilation cache, other processes, signals, a record."""
+"""What a process sets up before it computes: compilation cache, other processes, signals."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from t5distill import quiet
 from t5distill.errors import UserError, suggest
 from t5distill.formats import vocabulary as vocabularies
 
@@ -42,10 +43,8 @@ def start(args: argparse.Namespace) -> None:
     an empty value switches that off.
     """
     import jax
-    import tensorflow as tf
 
-    # TensorFlow only reads data here, but would take the memory of every GPU that it sees.
-    tf.config.set_visible_devices([], "GPU")
+    quiet.import_tensorflow()
     directory = os.environ.get(CACHE_VARIABLE, os.path.expanduser("~/.cache/t5distill/xla"))
     if directory:
         jax.config.update("jax_compilation_cache_dir", directory)
@@ -98,6 +97,7 @@ class Stop:
         self.signal: int | None = None
 
     def __call__(self) -> bool:
+        """Say whether a signal came."""
         return self.signal is not None
 
     @contextlib.contextmanager
@@ -143,7 +143,7 @@ def describe_run() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that runs, `+` behind it if files differ; None outside one."""
+    """Return the commit of the checkout that runs, `+` behind it if files differ, or None."""
     here = pathlib.Path(__file__).parent
 
     def git(*words: str) -> str:

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 
-from t5distill import __version__, records
+from t5distill import __version__, quiet, records
 from t5distill.errors import UserError
 from t5distill.records import Chain, Problem
 
@@ -105,6 +105,7 @@ def _write_set(
     sources: Sequence[str | os.PathLike[str]],
 ) -> None:
     """Write shards, TFDS metadata and the manifest into a new directory."""
+    quiet.import_tensorflow()
     import tensorflow as tf
     import tensorflow_datasets as tfds
 

@@ -61,7 +61,8 @@ class Decoder:
             raise UserError(f"DECODING is {self.decoding!r}; {suggest(self.decoding, DECODINGS)}")
         if self.decoding == "greedy" and self.num_samples != 1:
             raise UserError(
-                f"NUM_SAMPLES is {self.num_samples}, but DECODING 'greedy' gives one; wanted 'sample'"
+                f"NUM_SAMPLES is {self.num_samples}, but DECODING 'greedy' gives one; wanted "
+                "'sample' or 'beam'"
             )
         if self.decoding == "sample" and self.temperature <= 0:
             raise UserError(

@@ -1,11 +1,11 @@
 """The single-pass inference driver: problems in, predictions out, without losing work to a kill.
 
-    OUT.jsonl                 predictions in the problems' order, written once all are there
-    OUT.settings.json         what they depend on; an equal run takes the file as it is
-    OUT.partial               while running: the settings, then one line for each finished problem
+    NAME.jsonl            predictions in the problems' order, written once all are there
+    NAME.settings.json    what they depend on; an equal run takes the file as it is
+    NAME.jsonl.partial    while running: the settings, then one line for each finished problem
 
-A problem's texts depend on its position in the file and on the settings, not on what else is decoded
-with it, so that a resumed run writes what an unbroken one would have written.
+A problem's texts depend on its position in the file and on the settings, not on what else is
+decoded with it, so that a resumed run writes what an unbroken one would have written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, Protocol
 
 import jax
@@ -136,56 +136,43 @@ def infer(
         "style": style,
         **decoding,
     }
-    writer = jax.process_index() == 0
-    store = _Store(pathlib.Path(out_path), settings, len(problems)) if writer else None
+    store = None
+    if jax.process_index() == 0:
+        store = _Store(pathlib.Path(out_path), settings, [(p.id, style) for p in problems])
     have = np.zeros(len(problems), np.bool_) if store is None else store.have()
     if jax.process_count() > 1:
-        have = multihost_utils.broadcast_one_to_all(have)
-    missing = np.flatnonzero(~np.asarray(have)).tolist()
-    tokens = 0
-    started = time.monotonic()
+        have = np.asarray(multihost_utils.broadcast_one_to_all(have))
+    missing = np.flatnonzero(~have).tolist()
     bar = tqdm(
         total=len(problems),
         initial=len(problems) - len(missing),
         desc=f"decode {style}",
         unit="problem",
-        disable=None if writer else True,
+        disable=None if store else True,
     )
-    with bar, store.opened() if store else contextlib.nullcontext() as partial:
+    tokens = 0
+    started = time.monotonic()
+    with bar, store.opened() if store else contextlib.nullcontext():
 
         def keep(place: int, predictions: list[Prediction]) -> None:
             nonlocal tokens
-            index = missing[place]
             tokens += sum(p.meta.get("tokens", 0) for p in predictions)
-            if store is not None and partial is not None:
-                named = [
-                    dataclasses.replace(p, problem_id=problems[index].id, style=style)
-                    for p in predictions
-                ]
-                store.add(partial, index, named)
+            if store is not None:
+                store.add(missing[place], predictions)
             bar.update()
             rate = tokens / (time.monotonic() - started)
             bar.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
 
         if missing:
-            student.generate(
-                [texts[i] for i in missing],
-                **decoding,
-                indices=missing,
-                slots=slots,
-                progress=keep,
-            )
+            left = [texts[i] for i in missing]
+            student.generate(left, **decoding, indices=missing, slots=slots, progress=keep)
     wall_s = time.monotonic() - started
     if store is not None:
         store.finish()
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("predictions written")
-    return Inference(
-        problems=len(problems),
-        reused=len(problems) - len(missing),
-        tokens=tokens,
-        wall_s=wall_s,
-    )
+    reused = len(problems) - len(missing)
+    return Inference(problems=len(problems), reused=reused, tokens=tokens, wall_s=wall_s)
 
 
 def _check_ids(problems: list[Problem], path: Path) -> None:
@@ -205,15 +192,19 @@ def _sha256(data: bytes) -> str:
 class _Store:
     """The three files of a run; see the module's docstring."""
 
-    def __init__(self, out: pathlib.Path, settings: dict[str, Any], count: int):
+    def __init__(
+        self, out: pathlib.Path, settings: dict[str, Any], names: Sequence[tuple[str, str]]
+    ):
+        """Look for earlier work; `names` are each problem's id and style."""
         self.out = out
         self.settings = settings
-        self.count = count
+        self.names = names
         self.settings_path = out.with_suffix(".settings.json")
         self.partial_path = out.with_name(out.name + ".partial")
         self.complete = self._is_complete()
         self.found: dict[int, list[Prediction]] = {}
         self._good_bytes = 0
+        self._partial: IO[bytes] | None = None
         if not self.complete:
             self._read_partial()
 
@@ -221,9 +212,8 @@ class _Store:
         """Say whether the output is there, untouched, from the same settings."""
         try:
             saved = json.loads(self.settings_path.read_text(encoding="utf-8"))
-            return (
-                saved["settings"] == self.settings
-                and saved["sha256"] == _sha256(self.out.read_bytes())
+            return saved["settings"] == self.settings and saved["sha256"] == _sha256(
+                self.out.read_bytes()
             )
         except (OSError, ValueError, KeyError, TypeError):
             return False
@@ -249,37 +239,39 @@ class _Store:
 
     def have(self) -> np.ndarray:
         """Return bool `[problems]`: which have their predictions."""
-        have = np.full(self.count, self.complete)
+        have = np.full(len(self.names), self.complete)
         have[list(self.found)] = True
         return have
 
     @contextlib.contextmanager
-    def opened(self):
-        """Open the partial file behind its last whole line; None where all is done."""
+    def opened(self) -> Iterator[None]:
+        """Hold the partial file open behind its last whole line, unless all is done."""
         if self.complete:
-            yield None
+            yield
             return
         self.partial_path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.partial_path, "ab") as f:
-            f.truncate(self._good_bytes)
+        with open(self.partial_path, "ab") as self._partial:
+            self._partial.truncate(self._good_bytes)
             if self._good_bytes == 0:
-                f.write(json.dumps(self.settings).encode() + b"\n")
-            yield f
+                self._partial.write(json.dumps(self.settings).encode() + b"\n")
+            yield
 
-    def add(self, partial: IO[bytes], index: int, predictions: list[Prediction]) -> None:
+    def add(self, index: int, predictions: list[Prediction]) -> None:
         """Keep one problem's predictions, in memory and in the partial file."""
-        self.found[index] = predictions
-        objects = [json.loads(to_json(p)) for p in predictions]
-        line = json.dumps({"index": index, "predictions": objects}, ensure_ascii=False)
-        partial.write(line.encode() + b"\n")
-        partial.flush()
+        assert self._partial is not None
+        name, style = self.names[index]
+        named = [dataclasses.replace(p, problem_id=name, style=style) for p in predictions]
+        self.found[index] = named
+        line = {"index": index, "predictions": [json.loads(to_json(p)) for p in named]}
+        self._partial.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self._partial.flush()
 
     def finish(self) -> None:
         """Write the output, then its settings; an older pair never counts as this one."""
         if self.complete:
             return
         self.settings_path.unlink(missing_ok=True)
-        write_jsonl(self.out, (p for i in range(self.count) for p in self.found[i]))
+        write_jsonl(self.out, (p for i in range(len(self.names)) for p in self.found[i]))
         saved = {"settings": self.settings, "sha256": _sha256(self.out.read_bytes())}
         write_json(self.settings_path, saved)
         os.unlink(self.partial_path)

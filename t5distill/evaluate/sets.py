@@ -1,4 +1,4 @@
-"""Which problems a task or mixture is evaluated on, and how its students are measured in training."""
+"""Which problems a task or mixture is evaluated on, and a student's measure while it trains."""
 
 from __future__ import annotations
 

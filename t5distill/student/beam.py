@@ -1,9 +1,9 @@
 """Beam search over a fixed batch, with the brevity penalty of Wu et al. 2016 (equation 14).
 
-As in T5X, a sequence's score is its log-probability divided by ((5 + length) / 6) ** alpha, EOS counted
-in the length. Live beams compete by log-probability, finished ones by score, and an example is settled
-once no live beam could still beat its worst finished one. Finished sequences always come before
-sequences that the length limit cut off.
+As in T5X, a sequence's score is its log-probability divided by ((5 + length) / 6) ** alpha, EOS
+counted in the length. Live beams compete by log-probability, finished ones by score, and an example
+is settled once no live beam could still beat its worst finished one. Finished sequences always come
+before sequences that the length limit cut off.
 
 Shapes: B examples, K beams, T max_tokens, V vocabulary.
 """
@@ -74,7 +74,7 @@ def _advance(beams: _Beams, log_probs: jax.Array, alpha: float) -> tuple[_Beams,
       alpha: of the brevity penalty.
 
     Returns:
-      The state after, its cache not yet reordered, and int32 `[B, K]` where each live beam came from.
+      The state after, its cache not yet reordered, and int32 `[B, K]`, each live beam's parent.
     """
     _, beam_size, vocab = log_probs.shape
     totals = log_probs + beams.live_log_prob[..., None]
@@ -118,9 +118,7 @@ def _next_log_probs(
     return log_probs.reshape(*beams.last.shape, -1), cache
 
 
-@functools.partial(
-    jax.jit, static_argnames=("config", "mesh", "beam_size", "max_tokens", "alpha")
-)
+@functools.partial(jax.jit, static_argnames=("config", "mesh", "beam_size", "max_tokens", "alpha"))
 def beam_search(
     params: Any,
     tokens: jax.Array,
@@ -143,8 +141,8 @@ def beam_search(
       alpha: strength of the brevity penalty; 0 ranks by log-probability.
 
     Returns:
-      int32 `[B, K, T]` sequences, best first (0 after EOS), float32 `[B, K]` scores, and bool `[B, K]`,
-      whether the sequence ended with EOS; replicated over the mesh.
+      int32 `[B, K, T]` sequences, best first (0 after EOS); float32 `[B, K]` scores; bool
+      `[B, K]`, whether the sequence ended with EOS. All are replicated over the mesh.
     """
     model = bind(config, params)
     tokens = pin(tokens, mesh, "data")
@@ -157,7 +155,7 @@ def beam_search(
     first_beam = jnp.arange(tokens.shape[0])[:, None] * beam_size
 
     def more(beams: _Beams) -> jax.Array:
-        # Log-probabilities only fall, so the longest length gives a live beam's best possible score.
+        # Log-probabilities only fall: the longest length gives a live beam's best possible score.
         settled = beams.done_score[:, -1] > beams.live_log_prob[:, 0] / final_penalty
         return (beams.step < max_tokens) & jnp.any(real & ~settled)
 

@@ -1,11 +1,12 @@
 """Checkpoints on disk (Orbax) and the choice among them.
 
-    DIR/config.json            the model's shape and what a reader needs beside it (vocabulary, task)
+    DIR/config.json            the model's shape, and what a reader needs beside it
     DIR/checkpoint_{step}/     params, optimizer, progress (JSON: step, metrics of that step)
     DIR/best.json              step and metrics of the best evaluated checkpoint
 
-The tree of params is T5X's. Orbax writes to a temporary name (on object stores: until a commit file),
-so that a checkpoint with its final name is whole; one being deleted loses its metadata file first.
+The tree of params is T5X's. Orbax writes to a temporary name (on object stores: until a commit
+file), so that a checkpoint with its final name is whole; one being deleted loses its metadata file
+first.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ CONFIG = "config.json"
 BEST = "best.json"
 _NAME = re.compile(r"checkpoint_(\d+)")
 _METADATA = "_CHECKPOINT_METADATA"
+
 
 class Restored(NamedTuple):
     """What a checkpoint holds: parameters, optax state, and the metrics saved with its step."""
@@ -253,7 +255,9 @@ def find(path: epath.PathLike, step: int | str | None = None) -> epath.Path:
         if best is not None:
             return checkpoint_path(path, best)
         if step == "best":
-            raise UserError(f"{path}: no checkpoint was evaluated, so there is no best; have {have}")
+            raise UserError(
+                f"{path}: no checkpoint was evaluated, so there is no best; have {have}"
+            )
         return checkpoint_path(path, have[-1])
     if int(step) not in have:
         raise UserError(f"{path}: no checkpoint of step {step}; have {have}")

@@ -1,14 +1,14 @@
 """Decoding many examples: the host's side of slot decoding, and the public `generate_tokens`.
 
-A fixed number of slots is decoded together. Examples wait in order of input length, longest first, so
-that the width of the encoder's output only shrinks; a slot whose row has finished takes the next
+A fixed number of slots is decoded together. Examples wait in order of input length, longest first,
+so that the width of the encoder's output only shrinks; a slot whose row has finished takes the next
 example. The device decodes up to `_STEPS` tokens between two visits of the host, which reads back
 nothing but the new tokens. Everything the host decides follows from those tokens, which are
 replicated, so all processes of a pod decide alike.
 
-Shapes are few, because each is compiled: the encoder's width comes from a short list of buckets, the
-ring starts small and doubles when a row outgrows it, and when nothing waits any more and few rows
-are left, they move to a quarter of the slots.
+Shapes are few, because each is compiled: the encoder's width comes from a short list of buckets,
+the ring starts small and doubles when a row outgrows it, and when nothing waits any more and few
+rows are left, they move to a quarter of the slots.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def generate_tokens(
 ) -> list[list[Output]]:
     """Decode `num_samples` outputs for each input.
 
-    What an input yields depends on itself, the settings, `seed` and its index, and never on the other
-    inputs, on the order, on `slots` or on the mesh (up to the rounding of float32: a tie between
-    two tokens within rounding may fall either way).
+    What an input yields depends on itself, the settings, `seed` and its index, and never on the
+    other inputs, on the order, on `slots` or on the mesh (up to the rounding of float32: a tie
+    between two tokens within rounding may fall either way).
 
     Args:
-      params: parameter tree as `network.parameters` gives it, sharded over `mesh` as the caller likes.
+      params: parameter tree as `network.parameters` gives it, sharded over `mesh` at will.
       config: the network's shape.
       inputs: token ids of each example exactly as the encoder is to see them: T5's inputs end with
         EOS (id 1), and nothing is added here.
@@ -108,8 +108,7 @@ def generate_tokens(
     indices = range(len(inputs)) if indices is None else indices
     params = device.compute_copy(params, config=config)
     shards = 1 if mesh is None else mesh.shape["data"]
-    if slots is None:
-        slots = 32 if jax.default_backend() == "cpu" else 128 * shards
+    wide = slots or (32 if jax.default_backend() == "cpu" else 128 * shards)
     # Greedy samples are all alike: one is decoded.
     copies = num_samples if beam_size == 1 and temperature == 0.0 else 1
     outputs: list[list[Output]] = [[] for _ in inputs]
@@ -119,25 +118,23 @@ def generate_tokens(
         if progress is not None:
             progress(example, outputs[example])
 
-    queue = sorted(range(len(inputs)), key=lambda i: (-len(inputs[i]), i))
+    common = {
+        "params": params,
+        "config": config,
+        "inputs": inputs,
+        "queue": collections.deque(sorted(range(len(inputs)), key=lambda i: (-len(inputs[i]), i))),
+        "samples": num_samples // copies,
+        "max_tokens": max_tokens,
+        "shards": shards,
+        "mesh": mesh,
+        "finish": finish,
+    }
     if beam_size > 1:
-        _beam(params, config, inputs, queue, finish, max_tokens, num_samples, beam_size, slots, mesh)
+        _decode_beams(beam_size=beam_size, slots=wide, **common)
         return outputs
+    size = _round_up(min(wide, len(inputs) * common["samples"]), shards)
     scheduler = _Scheduler(
-        params=params,
-        config=config,
-        inputs=inputs,
-        indices=indices,
-        queue=collections.deque(queue),
-        samples=num_samples // copies,
-        max_tokens=max_tokens,
-        sampling=sampling,
-        seed=seed,
-        size=_round_up(min(slots, len(inputs) * num_samples // copies), shards),
-        shards=shards,
-        swap=swap,
-        mesh=mesh,
-        finish=finish,
+        indices=indices, sampling=sampling, seed=seed, size=size, swap=swap, **common
     )
     scheduler.decode()
     return outputs
@@ -340,39 +337,38 @@ class _Scheduler:
             self.finish(row.example, [found[s] for s in range(self.samples)])
 
 
-def _beam(
+def _decode_beams(
+    *,
     params: Any,
     config: T5Config,
     inputs: Sequence[Sequence[int]],
-    queue: list[int],
-    finish: Callable[[int, list[Output]], None],
+    queue: collections.deque[int],
+    samples: int,
     max_tokens: int,
-    num_samples: int,
+    shards: int,
+    mesh: Mesh | None,
+    finish: Callable[[int, list[Output]], None],
     beam_size: int,
     slots: int,
-    mesh: Mesh | None,
 ) -> None:
     """Run beam search over fixed batches of `slots // beam_size` examples."""
-    shards = 1 if mesh is None else mesh.shape["data"]
     batch = _round_up(max(1, min(slots // beam_size, len(queue))), shards)
-    for start in range(0, len(queue), batch):
-        examples = queue[start : start + batch]
+    while queue:
+        examples = [queue.popleft() for _ in range(min(batch, len(queue)))]
         rows = [inputs[i] for i in examples]
         tokens = padded(rows, batch, width_bucket(max(len(row) for row in rows)))
-        found, _, finished = beam_search(
-            params,
-            tokens,
-            config=config,
-            mesh=mesh,
-            beam_size=beam_size,
-            max_tokens=max_tokens,
+        sequences, _, ended = beam_search(
+            params, tokens, config=config, mesh=mesh, beam_size=beam_size, max_tokens=max_tokens
         )
-        found, finished = np.asarray(found), np.asarray(finished)
+        sequences, ended = np.asarray(sequences), np.asarray(ended)
         for place, example in enumerate(examples):
-            results = []
-            for beam in range(num_samples):
-                sequence = found[place, beam].tolist()
-                if finished[place, beam]:
-                    sequence = sequence[: sequence.index(device.EOS)]
-                results.append(Output(tokens=sequence, finished=bool(finished[place, beam])))
-            finish(example, results)
+            found = [
+                Output(
+                    tokens=sequence[: sequence.index(device.EOS)] if finished else sequence,
+                    finished=finished,
+                )
+                for sequence, finished in zip(
+                    sequences[place].tolist(), ended[place].tolist(), strict=True
+                )
+            ]
+            finish(example, found[:samples])

@@ -1,13 +1,15 @@
 """The map between this project's parameter tree (T5X's names) and Hugging Face's T5 weights.
 
-T5X keeps kernels as `[inputs, outputs]`, PyTorch as `[outputs, inputs]`; the relative position table
-is `[heads, buckets]` here and `[buckets, heads]` there; the embedding is `[vocab, emb]` in both.
+T5X keeps kernels as `[inputs, outputs]`, PyTorch as `[outputs, inputs]`; the relative position
+table is `[heads, buckets]` here and `[buckets, heads]` there; the embedding is `[vocab, emb]` in
+both.
 
 Whether the output shares the embedding is less plain than it looks. transformers 4 read it from
 `tie_word_embeddings`. transformers 5 writes `true` there whatever the file said, and keeps the fact
-that matters, the scaling by emb_dim ** -0.5, in `scale_decoder_outputs` (T5) or drops it (mT5, which is
-never scaled). So the scaling decides here: where it is absent the network has an output matrix of
-its own, and if the file holds no `lm_head.weight`, that matrix is the embedding's transpose.
+that matters, the scaling by emb_dim ** -0.5, in `scale_decoder_outputs` (T5) or drops it (mT5,
+which is never scaled). So the scaling decides here: where it is absent the network has an output
+matrix of its own, and if the file holds no `lm_head.weight`, that matrix is the embedding's
+transpose.
 """
 
 from __future__ import annotations

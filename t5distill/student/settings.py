@@ -53,7 +53,7 @@ class Settings:
         losses.check_names(self.loss, self.loss_normalizing_factor)
         self.make_optimizer()
         least = {
-            "train_steps": 1,
+            "train_steps": 0,
             "microbatches": 1,
             "log_period": 1,
             "keep_checkpoints": 1,

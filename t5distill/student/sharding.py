@@ -107,8 +107,8 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def data_layout(mesh: Mesh) -> tuple[int, int]:
     """Return which share of the data this process reads: its index and the number of shares.
 
-    Processes whose devices hold the same rows, as when `model` reaches over processes, read the same
-    share.
+    Processes whose devices hold the same rows, as when `model` reaches over processes, read the
+    same share.
     """
     rows: dict[int, set[int]] = {}
     for row, devices in enumerate(mesh.devices):

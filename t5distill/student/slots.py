@@ -1,9 +1,9 @@
 """The device side of slot decoding: a fixed number of rows, each at its own position.
 
-All rows write their new keys and values at one shared place of a ring, `clock % ring`, so a step is one
-dynamic slice update and no scatter. A key's age is how many steps ago it was written, and a row sees
-the keys whose age is at most its own position: what an earlier occupant of the row left behind is
-older than that. T5's bias depends on the distance between key and query only, which is the age;
+All rows write their new keys and values at one shared place of a ring, `clock % ring`, so a step is
+one dynamic slice update and no scatter. A key's age is how many steps ago it was written, and a row
+sees the keys whose age is at most its own position: what an earlier occupant of the row left behind
+is older than that. T5's bias depends on the distance between key and query only, which is the age;
 one vector `[heads, ring]` therefore serves every row of a step. A row can begin at any step.
 
 Shapes: S rows, L layers, H heads, D head_dim, W width of the encoder's output, R ring, B examples
@@ -27,7 +27,7 @@ EOS = 1
 
 
 class Encoded(NamedTuple):
-    """Examples that wait for a slot: keys and values `[B, H, W, D]` of each layer, mask `[B, W]`."""
+    """Examples that wait for a slot: each layer's keys and values `[B, H, W, D]`, mask `[B, W]`."""
 
     cross: list[KeyValue]
     visible: jax.Array
@@ -86,8 +86,8 @@ def _pinned(slots: Slots, mesh: Mesh | None) -> Slots:
 def compute_copy(params: Any, *, config: T5Config) -> Any:
     """Return the matrices of `params` in the compute dtype, so that no step casts them again.
 
-    Norm scales and position tables stay float32, as in training: only what a layer would cast anyway
-    is cast here.
+    Norm scales and position tables stay float32, as in training: only what a layer would cast
+    anyway is cast here.
     """
 
     def cast(path: Any, x: jax.Array) -> jax.Array:
@@ -218,7 +218,8 @@ def run(
       max_steps: the most steps.
 
     Returns:
-      The rows, int32 `[S, max_steps]` tokens (meaningless after a row's end), and the number of steps.
+      The rows, int32 `[S, max_steps]` tokens (meaningless after a row's end), and the number of
+      steps.
     """
     model = bind(config, params)
     cross = slots.cross  # stays outside the loop's carry: the loop does not change it
@@ -278,7 +279,7 @@ def narrow(slots: Slots, *, mesh: Mesh | None, width: int) -> Slots:
 
 @functools.partial(jax.jit, static_argnames="mesh")
 def select(slots: Slots, rows: jax.Array, *, mesh: Mesh | None) -> Slots:
-    """Return the slots `rows` (int32 `[rows]`) only; an index past the last slot gives a free one."""
+    """Return the slots `rows` (int32 `[rows]`) only; an index past the last gives a free slot."""
     live = rows < slots.token.shape[0]
     taken = jax.tree.map(
         lambda x: x if x.ndim == 0 else jnp.take(x, rows, axis=0, mode="clip"), slots

@@ -120,6 +120,9 @@ def fit(
                 journal.write(step, evaluated)
             if saves or saver.improves(evaluated):
                 saver.save(step, state.params, state.optimizer, evaluated)
+        if not checkpoints.steps(saver.directory):
+            # TRAIN_STEPS is 0: what it began with is the result, to compare trained students with.
+            saver.save(step, state.params, state.optimizer, {})
     finally:
         saver.close()
     return Outcome(state, metrics, stopped and step < settings.train_steps)
@@ -179,8 +182,8 @@ def device_batch(mesh: Mesh, batch: Batch, settings: Settings) -> dict[str, jax.
     parts = mesh.shape["data"] * settings.microbatches
     if rows % parts:
         raise UserError(
-            f"BATCH_SIZE is {rows}, wanted a multiple of {parts}: {mesh.shape['data']} devices along "
-            f"data times {settings.microbatches} MICROBATCHES"
+            f"BATCH_SIZE is {rows}, wanted a multiple of {parts}: {mesh.shape['data']} devices "
+            f"along data times {settings.microbatches} MICROBATCHES"
         )
     return sharding.global_batch(mesh, {k: batch[k] for k in FEATURES if k in batch})
 
@@ -227,7 +230,7 @@ class Journal:
         return metrics
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Hand metrics to the writer; the time this and what went before it took is not training."""
+        """Hand metrics to the writer; time spent on reports and evaluations is not training."""
         if self.writer:
             self.writer.write(step, metrics)
         self.since = time.perf_counter()
@@ -275,7 +278,8 @@ class Examiner:
             # A process whose share ended before another's takes part with weight 0.
             if batch is None:
                 assert last is not None
-                batch = {**last, "decoder_loss_weights": np.zeros_like(last["decoder_loss_weights"])}
+                nothing = np.zeros_like(last["decoder_target_tokens"])
+                batch = {**last, "decoder_loss_weights": nothing}
             last = batch
             sums = self.measure(params, self._padded(batch))
             total += np.asarray(jax.device_get(tuple(sums)), np.float64)
@@ -291,8 +295,6 @@ class Examiner:
         shards = self.mesh.shape["data"] // sharding.data_layout(self.mesh)[1]
         rows = len(batch["decoder_target_tokens"])
         missing = -rows % shards
-        whole = {
-            k: np.pad(batch[k], ((0, missing), (0, 0))) for k in FEATURES if k in batch
-        }
+        whole = {k: np.pad(batch[k], ((0, missing), (0, 0))) for k in FEATURES if k in batch}
         whole.setdefault("decoder_loss_weights", whole["decoder_target_tokens"] > 0)
         return sharding.global_batch(self.mesh, whole)

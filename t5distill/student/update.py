@@ -30,11 +30,14 @@ FEATURES = (
 
 
 class State(NamedTuple):
-    """What training changes: float32 parameters, the optax state, and the number of updates."""
+    """What training changes: float32 parameters, the optax state, and the number of updates.
+
+    The same tuple of `jax.ShapeDtypeStruct` describes it without arrays.
+    """
 
     params: Any
     optimizer: Any
-    step: jax.Array
+    step: Any
 
 
 def abstract_state(config: T5Config, settings: Settings, mesh: Mesh) -> State:
@@ -193,9 +196,7 @@ def _gradients(
     def split(x: jax.Array) -> jax.Array:
         # Part i takes the rows i, i + parts, ...: each device keeps the rows that it has.
         x = x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
-        return jax.lax.with_sharding_constraint(
-            x, NamedSharding(mesh, PartitionSpec(None, "data"))
-        )
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(None, "data")))
 
     def body(total, part):
         index, rows = part

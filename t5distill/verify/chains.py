@@ -12,9 +12,9 @@ _STOP = frozenset(
     words(
         "a an and are as at because be been being but by can could did do does during each else "
         "ends equals every for from gets got had has have he her hers his how i if in into is it "
-        "its left like makes means no not on or our she should since so than that the their them then "
-        "there therefore these they this those thus to too until used was we were what when where which "
-        "while who whom whose why will with would you your"
+        "its left like makes means no not on or our she should since so than that the their them "
+        "then there therefore these they this those thus to too until used was we were what when "
+        "where which while who whom whose why will with would you your"
     )
 )
 _FILLERS = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import re
@@ -55,30 +56,70 @@ class _Mention:
     by_text: bool
 
 
-def marked(piece: Piece, choices: Sequence[str] | None) -> Reading:
+class Options:
+    """The options of one question, prepared once for all the statements that are read.
+
+    Attributes:
+      letters: A, B, ... by position; empty where no options are known.
+      patterns: for each different text its letters and the expression that finds it, the longest
+        text first; texts of one character are left to the letters.
+    """
+
+    def __init__(self, choices: Sequence[str] | None):
+        self.known = choices is not None and len(choices) > 0
+        self.letters = [chr(ord("A") + i) for i in range(min(len(choices or ()), 26))]
+        self.texts = [_option(text) for text in (choices or ())][:26]
+        owners: dict[str, list[str]] = {}
+        for letter, text in zip(self.letters, self.texts, strict=True):
+            if len(text) > 1:
+                owners.setdefault(text, []).append(letter)
+        self.patterns = [
+            (letters, re.compile(rf"(?<![\w]){re.escape(text)}(?![\w]|[.,][0-9])"))
+            for text, letters in sorted(owners.items(), key=lambda item: -len(item[0]))
+        ]
+
+    def twins(self, letter: str) -> frozenset[str]:
+        """Return a letter with the letters of options that have the same text."""
+        if letter not in self.letters:
+            return frozenset(letter)
+        text = self.texts[self.letters.index(letter)]
+        twins = [x for x, other in zip(self.letters, self.texts, strict=True) if other == text]
+        return frozenset([letter, *twins] if text else letter)
+
+    def numbers(self) -> list[tuple[str, Quantity]]:
+        """Return the letters of options that are numbers, with their values."""
+        found = []
+        for letter, text in zip(self.letters, self.texts, strict=True):
+            if _NUMBER.fullmatch(text):
+                with contextlib.suppress(ValueError):
+                    found.append((letter, numeric.gold(text)))
+        return found
+
+
+def marked(piece: Piece, options: Options) -> Reading:
     """Read the first option that a marked statement names."""
     text = _normal(piece.text[:WINDOW])
-    mentions = _mentions(text, choices)
+    mentions = _mentions(text, options)
     positive = [m for m in mentions if not _NEGATED.search(text[max(0, m.start - 30) : m.start])]
     if not mentions:
-        return _by_number(piece, choices) or empty("no option follows the mark")
+        return _by_number(piece, options) or empty("no option follows the mark")
     if not positive:
         return undecided("every option is denied")
-    return _decide(text, positive, positive[0], choices)
+    return _decide(text, positive, positive[0], options)
 
 
-def last(piece: Piece, choices: Sequence[str] | None) -> Reading:
+def last(piece: Piece, options: Options) -> Reading:
     """Read the one option that a statement names."""
     text = _normal(piece.text[-WINDOW:])
-    mentions = _mentions(text, choices)
+    mentions = _mentions(text, options)
     if not mentions:
         return empty("no option in the last statement")
     if not frozenset.intersection(*(m.letters for m in mentions)):
         return undecided("several options without a decision")
-    return _decide(text, mentions, mentions[-1], choices)
+    return _decide(text, mentions, mentions[-1], options)
 
 
-def gold(text: str, choices: Sequence[str] | None) -> Choice:
+def gold(text: str, options: Options) -> Choice:
     """Read a gold letter, in or out of brackets, or the text of an option.
 
     Raises:
@@ -87,15 +128,12 @@ def gold(text: str, choices: Sequence[str] | None) -> Choice:
     found = re.fullmatch(r"\(?([A-Za-z])\)?\.?", text.strip())
     if found:
         letter = found[1].upper()
-        if choices and letter not in _letters(choices):
-            raise ValueError(f"{text!r} is not a letter of the {len(choices)} options")
-        return Choice(_twins(letter, choices))
+        if options.known and letter not in options.letters:
+            raise ValueError(f"{text!r} is not a letter of the {len(options.letters)} options")
+        return Choice(options.twins(letter))
     wanted = _option(text)
-    letters = [
-        letter
-        for letter, option in zip(_letters(choices or []), choices or [], strict=True)
-        if wanted and _option(option) == wanted
-    ]
+    pairs = zip(options.letters, options.texts, strict=True)
+    letters = [letter for letter, option in pairs if wanted and option == wanted]
     if not letters:
         raise ValueError(f"{text!r} is neither a letter nor the text of an option")
     return Choice(frozenset(letters))
@@ -104,22 +142,6 @@ def gold(text: str, choices: Sequence[str] | None) -> Choice:
 def same(answer: Choice, wanted: Choice) -> bool:
     """Tell whether a chosen option is the gold one, or bears the same text."""
     return bool(answer.letters & wanted.letters)
-
-
-def _letters(choices: Sequence[str]) -> list[str]:
-    return [chr(ord("A") + i) for i in range(min(len(choices), 26))]
-
-
-def _twins(letter: str, choices: Sequence[str] | None) -> frozenset[str]:
-    """Return a letter with the letters of options that have the same text."""
-    letters = _letters(choices or [])
-    if not choices or letter not in letters:
-        return frozenset(letter)
-    text = _option(choices[letters.index(letter)])
-    twins = [
-        x for x, option in zip(letters, choices, strict=False) if text and _option(option) == text
-    ]
-    return frozenset([letter, *twins])
 
 
 def _normal(text: str) -> str:
@@ -135,18 +157,18 @@ def _option(text: str) -> str:
     return shorter if len(shorter) > 1 else text
 
 
-def _mentions(text: str, choices: Sequence[str] | None) -> list[_Mention]:
+def _mentions(text: str, options: Options) -> list[_Mention]:
     """Return the options named in `text`, in order; a letter and its own text are one mention."""
     only = _ONLY_LETTER.fullmatch(text)
     if only:
         letter = only["only"].upper()
         return [
-            _Mention(only.start("only"), only.end("only"), _twins(letter, choices), letter, False)
+            _Mention(only.start("only"), only.end("only"), options.twins(letter), letter, False)
         ]
-    by_text = _text_mentions(text.lower(), choices or [])
+    by_text = _text_mentions(text.lower(), options)
     spans = [(m.start, m.end) for m in by_text]
     by_letter = [
-        m for m in _letter_mentions(text, choices) if not any(s <= m.start < e for s, e in spans)
+        m for m in _letter_mentions(text, options) if not any(s <= m.start < e for s, e in spans)
     ]
     merged: list[_Mention] = []
     for mention in sorted(by_text + by_letter, key=lambda m: m.start):
@@ -159,8 +181,8 @@ def _mentions(text: str, choices: Sequence[str] | None) -> list[_Mention]:
     return merged
 
 
-def _letter_mentions(text: str, choices: Sequence[str] | None) -> list[_Mention]:
-    known = set(_letters(choices)) if choices else set("ABCDEFGHJKLMNOPQRSTUVWXYZ")
+def _letter_mentions(text: str, options: Options) -> list[_Mention]:
+    known = set(options.letters) if options.known else set("ABCDEFGHJKLMNOPQRSTUVWXYZ")
     mentions = []
     for found in _LETTER.finditer(text):
         letter = found[found.lastgroup or 0].upper()
@@ -175,33 +197,24 @@ def _letter_mentions(text: str, choices: Sequence[str] | None) -> list[_Mention]
             continue
         start, end = found.span(found.lastgroup or 0)
         mentions.append(
-            _Mention(start, max(end, found.end()), _twins(letter, choices), letter, False)
+            _Mention(start, max(end, found.end()), options.twins(letter), letter, False)
         )
     return mentions
 
 
-def _text_mentions(lowered: str, choices: Sequence[str]) -> list[_Mention]:
+def _text_mentions(lowered: str, options: Options) -> list[_Mention]:
     """Find the texts of options as whole words; a text inside a longer one does not count."""
-    owners: dict[str, list[str]] = {}
-    for letter, option in zip(_letters(choices), choices, strict=False):
-        text = _option(option)
-        if len(text) > 1:
-            owners.setdefault(text, []).append(letter)
     found: list[_Mention] = []
-    for text, letters in sorted(owners.items(), key=lambda item: -len(item[0])):
-        pattern = rf"(?<![\w]){re.escape(text)}(?![\w]|[.,][0-9])"
-        for place in re.finditer(pattern, lowered):
+    for letters, pattern in options.patterns:
+        for place in pattern.finditer(lowered):
             covered = any(m.start <= place.start() and place.end() <= m.end for m in found)
             if not covered:
-                found.append(
-                    _Mention(place.start(), place.end(), frozenset(letters), letters[0], True)
-                )
+                start, end = place.span()
+                found.append(_Mention(start, end, frozenset(letters), letters[0], True))
     return found
 
 
-def _decide(
-    text: str, mentions: list[_Mention], chosen: _Mention, choices: Sequence[str] | None
-) -> Reading:
+def _decide(text: str, mentions: list[_Mention], chosen: _Mention, options: Options) -> Reading:
     """Return the chosen option unless its neighbour contradicts it."""
     i = mentions.index(chosen)
     for left, right in itertools.pairwise(mentions[max(0, i - 1) : i + 2]):
@@ -218,28 +231,19 @@ def _decide(
         return undecided("two options without a decision")
     letters = chosen.letters
     shown = chosen.shown
-    outside = choices is not None and not letters & set(_letters(choices))
+    outside = options.known and not letters & set(options.letters)
     at_end = chosen.end == len(text) and text[-1:].isalnum()
     why = f"{shown} is not among the options" if outside else ""
     return Reading("value", Choice(letters), shown, at_end=at_end, why=why)
 
 
-def _by_number(piece: Piece, choices: Sequence[str] | None) -> Reading | None:
+def _by_number(piece: Piece, options: Options) -> Reading | None:
     """Read an answer that is a number equal to exactly one option ("12.0" for "12")."""
-    if not choices:
+    numbers = options.numbers()
+    reading = numeric.marked(piece) if numbers else empty("no option is a number")
+    if reading.status != "value":
         return None
-    reading = numeric.marked(piece)
-    if reading.status != "value" or not isinstance(reading.value, Quantity):
-        return None
-    letters = []
-    for letter, option in zip(_letters(choices), choices, strict=False):
-        if not _NUMBER.fullmatch(plain(option).strip()):
-            continue
-        try:
-            if same_quantity(reading.value, numeric.gold(option)):
-                letters.append(letter)
-        except ValueError:
-            continue
-    if not letters or len({_option(choices[ord(x) - ord("A")]) for x in letters}) > 1:
+    letters = [letter for letter, value in numbers if same_quantity(reading.value, value)]
+    if not letters or len({options.twins(letter) for letter in letters}) > 1:
         return None
     return Reading("value", Choice(frozenset(letters)), letters[0], at_end=reading.at_end)

@@ -99,10 +99,11 @@ def _text(gold: object) -> str:
 def _reader(kind: str, choices: Sequence[str] | None) -> _Reader:
     """Return the four functions that know one kind of answer."""
     if kind == "choice":
+        options = choice.Options(choices)
         return _Reader(
-            lambda piece: choice.marked(piece, choices),
-            lambda piece: choice.last(piece, choices),
-            lambda text: choice.gold(text, choices),
+            lambda piece: choice.marked(piece, options),
+            lambda piece: choice.last(piece, options),
+            lambda text: choice.gold(text, options),
             choice.same,
         )
     modules = {

@@ -24,6 +24,9 @@ _MARKER = re.compile(
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
 _END = re.compile(r"\n|[.!?]+(?=[\s\"')\]}$]|$)")
+# A text with more marks than this is a loop; only its last ones are looked at.
+MAX_MARKS = 1000
+
 _LEADING = re.compile(r"[\s:=>]*")
 # A heading of this kind is no answer mark: "#### Step 2: add them up".
 _HEADING = re.compile(r" {0,4}(?:step|part|question|problem|solution|explanation)\b", re.IGNORECASE)
@@ -56,7 +59,7 @@ class Piece(NamedTuple):
 
 def marked_pieces(text: str) -> Iterator[Piece]:
     """Yield what follows each answer mark of a plain text, the last mark first."""
-    marks = list(_MARKER.finditer(text))
+    marks = list(_MARKER.finditer(text))[-MAX_MARKS:]
     limit = len(text)
     for mark in reversed(marks):
         if mark[0].startswith("#") and _HEADING.match(text, mark.end()):
@@ -106,26 +109,31 @@ def _abbreviated(text: str, end: re.Match[str]) -> bool:
 
 def last_statement(text: str) -> Piece | None:
     """Return the last statement of a text that holds a letter or a digit, or None."""
+    end = len(text)
+    while end and not text[end - 1].isalnum():
+        end -= 1
+    if not end:
+        return None
+    closing = _END.search(text, end)
+    while closing and _abbreviated(text, closing):
+        closing = _END.search(text, closing.end())
+    limit = closing.start() if closing else len(text)
+    begin = _begin(text, end)
+    closer = closing[0][0] if closing else ""
+    return Piece(text[begin:limit].strip(), bool(closing), begin, limit, closer)
+
+
+def _begin(text: str, end: int) -> int:
+    """Return where the statement begins that holds the character before `end`."""
     window = 4000
     while True:
-        offset = max(0, len(text) - window)
-        piece = _last_statement(text, offset)
-        if not offset or (piece and piece.start > offset):
-            return piece
+        offset = max(0, end - window)
+        for found in reversed(list(_END.finditer(text, offset, end))):
+            if not _abbreviated(text, found):
+                return found.end()
+        if not offset:
+            return 0
         window *= 8  # grows by factors, so that one endless statement costs little more than once
-
-
-def _last_statement(text: str, offset: int) -> Piece | None:
-    ends = [m for m in _END.finditer(text, offset) if not _abbreviated(text, m)]
-    limit, closer = len(text), ""
-    for found in [*reversed(ends), None]:
-        begin = found.end() if found else offset
-        if any(c.isalnum() for c in text[begin:limit]):
-            return Piece(text[begin:limit].strip(), bool(closer), begin, limit, closer)
-        if found:
-            # "5 . \n": the point closes the statement, not the line end after it.
-            limit, closer = found.start(), closer if closer and found[0] == "\n" else found[0][0]
-    return None
 
 
 def in_last_statement(text: str, position: int) -> bool:

@@ -7,12 +7,14 @@ import re
 from t5distill.verify.arithmetic import ArithmeticProblem, value_of
 from t5distill.verify.chains import Chain, Segment, chains
 from t5distill.verify.markers import Piece
-from t5distill.verify.quantities import Quantity, quantity_tokens, same_quantity
+from t5distill.verify.quantities import Quantity, negated, quantity_tokens, same_quantity
 from t5distill.verify.readings import Reading, empty, undecided
 from t5distill.verify.tokens import Token, words
 
 # How much of a statement is read. A statement without an end may be a megabyte of looping.
 WINDOW = 8000
+
+_DIGITS = re.compile(r"[0-9.,]*")
 
 _PREFIXES = frozenset(
     words(
@@ -103,15 +105,17 @@ def _head(text: str) -> str:
     """Return the first `WINDOW` characters, never cutting inside a number."""
     if len(text) <= WINDOW:
         return text
-    cut = re.compile(r"\s").search(text, WINDOW)
-    return text[: cut.start()] if cut else text
+    rest = _DIGITS.match(text, WINDOW)
+    return text[: rest.end() if rest else WINDOW]
 
 
 def _tail(text: str) -> str:
     if len(text) <= WINDOW:
         return text
-    cut = max(text.rfind(" ", 0, -WINDOW), text.rfind("\n", 0, -WINDOW))
-    return text[cut + 1 :]
+    start = max(0, len(text) - WINDOW)
+    while start and text[start - 1] in "0123456789.,":
+        start -= 1
+    return text[start:]
 
 
 def _has_quantity(chain: Chain) -> bool:
@@ -187,7 +191,7 @@ def _single(segment: Segment) -> Quantity | None:
     if token.value is None:
         return None
     negative = any(t.kind == "op" and t.text in ("-", "–") for t in segment.tokens)
-    return Quantity(-token.value if negative else token.value, token.decimal)
+    return Quantity(negated(token.value) if negative else token.value, token.decimal)
 
 
 def _computed(segment: Segment) -> Quantity | None:
@@ -276,7 +280,8 @@ def _next_quantity(tokens: list[Token], i: int) -> Token | None:
 
 
 def _equal(token: Token, quantity: Quantity) -> bool:
-    return token.value is not None and abs(token.value) == abs(quantity.value)
+    same = (quantity.value, negated(quantity.value))
+    return token.value is not None and token.value in same
 
 
 def _hedged_before(tokens: list[Token], chain: Chain, quantity: Quantity) -> bool:

@@ -45,6 +45,11 @@ class Quantity:
         return canonical(self.value, as_decimal=self.decimal)
 
 
+def negated(value: Number) -> Number:
+    """Return the negative of a value, exactly: `-` would round a Decimal to 28 digits."""
+    return value.copy_negate() if isinstance(value, decimal.Decimal) else -value
+
+
 def canonical(value: Fraction, *, as_decimal: bool) -> str:
     """Write a value: an integer, a decimal where that is asked and it ends, else `n/d`."""
     numerator, denominator = abs(value.numerator), value.denominator

@@ -9,6 +9,7 @@ from t5distill.verify.readings import Reading, empty
 
 _QUOTES = re.compile(r"[\"'`]")
 _QUOTED = re.compile(r"\"([^\"\n]{1,200})\"")
+_REASON = re.compile(r"[,;]?\s(?:because|since|as|which)\s")
 _WRAPPED = re.compile(r"^\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*)\}$")
 
 
@@ -35,9 +36,9 @@ def gold(text: str) -> str:
     return normal
 
 
-def same(answer: str, wanted: str) -> bool:
-    """Tell whether two strings in normal form are equal."""
-    return answer == wanted
+def same(answer: tuple[str, ...], wanted: str) -> bool:
+    """Tell whether a statement is the gold string, or the gold string and a reason for it."""
+    return wanted in answer
 
 
 def normal_form(text: str) -> str:
@@ -53,4 +54,6 @@ def _value(text: str, *, closed: bool) -> Reading:
     normal = normal_form(text)
     if not normal:
         return empty("nothing follows the mark")
-    return Reading("value", normal, normal, at_end=not closed)
+    reason = _REASON.search(normal)
+    forms = (normal, normal_form(normal[: reason.start()])) if reason else (normal,)
+    return Reading("value", forms, normal, at_end=not closed)

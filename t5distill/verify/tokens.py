@@ -41,7 +41,7 @@ _LEX = re.compile(
       (?P<note><<[^<>\n]{0,400}>>)
     | (?P<clock>[0-9]{1,4}(?::[0-9]{1,4})+(?![0-9]))
     | (?P<number>(?:[0-9]|\.[0-9])[0-9.,]*)
-    | (?P<word>[^\W\d_]{2,}[\w']*-[0-9]\w*
+    | (?P<word>[^\W\d_][\w']++-[0-9]\w*
         |[^\W\d_][\w']*(?:\.[0-9]\w*)*(?:\^[0-9]+)?(?:-[^\W\d_][\w']*)*)
     | (?P<equals>=+|≈|\\approx(?![A-Za-z]))
     | (?P<power>\*\*|\^)
@@ -56,6 +56,7 @@ _LEX = re.compile(
     """,
     re.VERBOSE,
 )
+_OPERANDS = ("number", "close", "percent")
 _OPERATORS = {"power": "^", "times": "*", "over": "/"}
 
 
@@ -98,9 +99,17 @@ def tokenize(text: str) -> list[Token]:
 
 def _tokens(text: str) -> Iterator[Token]:
     position, previous, before = 0, None, None
-    while found := _LEX.search(text, position):
+    while True:
+        # "5x5x5": taken one by one here, since a word would reach to the end of the run each time.
+        glued = previous is not None and previous.kind in _OPERANDS and previous.end == position
+        times = _GLUED_TIMES.match(text, position) if glued else None
+        found = times or _LEX.search(text, position)
+        if found is None:
+            return
         kind, start = found.lastgroup or "break", found.start()
-        if kind == "number":
+        if times:
+            token = Token("op", "*", start, found.end())
+        elif kind == "number":
             token = _number(text, start, found.end())
         elif kind == "clock":
             token = Token("bad", found[0], start, _past_clock(text, found.end()))
@@ -121,14 +130,12 @@ def _past_clock(text: str, end: int) -> int:
 
 def _word(text: str, found: re.Match[str], previous: Token | None, before: Token | None) -> Token:
     """Make a word token, or an operator of an `x` that stands between two operands."""
-    operands = ("number", "close", "percent")
     between = previous is not None and (
-        previous.kind in operands
+        previous.kind in _OPERANDS
         or (previous.kind == "word" and before is not None and before.kind == "number")
     )
-    glued = previous is not None and previous.end == found.start()
-    times = (_GLUED_TIMES if glued else _TIMES).match(text, found.start())
-    if between and times:
+    times = _TIMES.match(text, found.start()) if between else None
+    if times and previous and previous.end < found.start():
         return Token("op", "*", found.start(), times.end())
     word = found[0]
     kind = "variable" if any(c.isdigit() for c in word) and "^" not in word else "word"

@@ -38,7 +38,7 @@ def main() -> None:
     inputs = [
         [*rng.integers(2, config.vocab_size, rng.integers(1, 30)).tolist(), 1] for _ in range(19)
     ]
-    whole = jax.tree.map(np.asarray, init_parameters(config, 1))
+    whole = jax.tree.map(np.array, init_parameters(config, 1))
     whole["decoder"]["logits_dense"]["kernel"] *= 3.0
 
     found = {}

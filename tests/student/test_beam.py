@@ -30,9 +30,7 @@ INPUTS = [[2, 3, 1], [3, 3, 2, 2, 1], [1]]
 def enumerated(tokens, alpha):
     """Every sequence of up to LENGTH tokens with its score: ended ones first, best first."""
     sequences = [
-        head + (EOS,)
-        for n in range(LENGTH)
-        for head in itertools.product((0, 2, 3), repeat=n)
+        (*head, EOS) for n in range(LENGTH) for head in itertools.product((0, 2, 3), repeat=n)
     ] + list(itertools.product((0, 2, 3), repeat=LENGTH))
     decoder = decoding.padded([(0, *s[:-1]) for s in sequences], len(sequences), LENGTH)
     encoder = np.repeat([tokens], len(sequences), axis=0).astype(np.int32)

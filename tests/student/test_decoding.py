@@ -33,7 +33,7 @@ MAX_TOKENS = 20
 
 @functools.cache
 def weights(eos_scale=2.0):
-    """Random weights under which 40 prompts give outputs of 18 lengths, a quarter of them endless."""
+    """Random weights: 40 prompts give outputs of 14 lengths, a quarter of them endless."""
     params = init_parameters(CONFIG, 1)
     kernel = params["decoder"]["logits_dense"]["kernel"]
     params["decoder"]["logits_dense"]["kernel"] = kernel.at[:, slots.EOS].multiply(eos_scale)
@@ -130,7 +130,7 @@ def test_slots_and_swapping_change_nothing(count, swap):
 
 def test_long_and_short_inputs_and_outputs_mixed():
     """The encoder's width shrinks, the ring grows, the last rows move: all in one run."""
-    inputs = prompts(30, longest=12) + prompts(12, longest=150, seed=1)
+    inputs = prompts(30, longest=12) + prompts(12, longest=60, seed=1)
     long = generate_tokens(weights(), CONFIG, inputs, max_tokens=90, slots=12)
     assert_greedy(weights(), inputs, long, 90)
     assert any(len(output.tokens) > 64 for [output] in long)
@@ -224,7 +224,9 @@ def test_bfloat16_follows_float32():
     outputs = generate_tokens(weights(), config, prompts(16), max_tokens=MAX_TOKENS, slots=16)
     wanted = generate_tokens(weights(), CONFIG, prompts(16), max_tokens=MAX_TOKENS, slots=16)
     # The first token rarely hangs on the third digit; later ones follow from it.
-    assert sum(a[0].tokens[:1] == b[0].tokens[:1] for a, b in zip(outputs, wanted)) >= 14
+    assert (
+        sum(a[0].tokens[:1] == b[0].tokens[:1] for a, b in zip(outputs, wanted, strict=True)) >= 14
+    )
 
 
 def test_width_buckets():
@@ -244,7 +246,10 @@ def run_script(*arguments, devices):
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *arguments], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(SCRIPT), *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 

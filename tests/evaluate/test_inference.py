@@ -1,0 +1,169 @@
+"""The inference driver: what it writes, what it keeps of a run that was cut off, what it reuses."""
+
+import json
+
+import pytest
+
+from t5distill.errors import UserError
+from t5distill.evaluate.inference import infer
+from t5distill.records import Prediction, Problem, read_jsonl, write_jsonl
+
+
+class Echo:
+    """A stand-in student: a text depends on the input, its index, the sample and the seed."""
+
+    def __init__(self, print_="a", stop_after=None):
+        self.print_ = print_
+        self.stop_after = stop_after
+        self.asked = []
+
+    def fingerprint(self):
+        return self.print_
+
+    def generate(self, texts, *, num_samples, indices, seed, progress, **settings):
+        results = []
+        # Longest first, as real decoding finishes in an order of its own.
+        for place in sorted(range(len(texts)), key=lambda i: -len(texts[i])):
+            if self.stop_after is not None and len(self.asked) == self.stop_after:
+                raise KeyboardInterrupt
+            self.asked.append(texts[place])
+            rows = [
+                Prediction(
+                    problem_id="?",
+                    text=f"{texts[place]}|{indices[place]}|{sample}|{seed}|\u2028",
+                    sample=sample,
+                    finished=sample == 0,
+                    meta={"tokens": 3},
+                )
+                for sample in range(num_samples)
+            ]
+            progress(place, rows)
+            results.append(rows)
+        return results
+
+
+@pytest.fixture
+def problems(tmp_path):
+    path = tmp_path / "problems.jsonl"
+    write_jsonl(
+        path,
+        [
+            Problem(
+                id=f"p{i}",
+                question="x" * (7 * i % 5),
+                answer="1",
+                kind="numeric",
+                benchmark="b",
+                split="test",
+            )
+            for i in range(6)
+        ],
+    )
+    return path
+
+
+def run(problems, student, **changes):
+    settings = {"style": "answer", "max_tokens": 8, "num_samples": 2, "seed": 5, **changes}
+    out = problems.with_name("out") / "predictions.jsonl"
+    return out, infer(student=student, problems_path=problems, out_path=out, **settings)
+
+
+def test_writes_predictions_in_the_problems_order(problems):
+    out, done = run(problems, Echo())
+    found = list(read_jsonl(Prediction, out))
+    assert [(p.problem_id, p.sample) for p in found] == [
+        (f"p{i}", s) for i in range(6) for s in range(2)
+    ]
+    assert found[3].text == "Q: xx\nA:|1|1|5|\u2028"
+    assert (found[0].finished, found[1].finished, found[0].style) == (True, False, "answer")
+    assert (done.problems, done.reused, done.tokens) == (6, 0, 36)
+    assert sorted(p.name for p in out.parent.iterdir()) == [
+        "predictions.jsonl",
+        "predictions.settings.json",
+    ]
+
+
+def test_an_equal_run_does_nothing(problems):
+    out, _ = run(problems, Echo())
+    before = out.read_bytes(), out.stat().st_mtime_ns
+    student = Echo()
+    _, done = run(problems, student)
+    assert (student.asked, done.reused, done.tokens) == ([], 6, 0)
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize("change", [{"seed": 6}, {"max_tokens": 9}, {"style": "cot"}, "student"])
+def test_other_settings_decode_again(problems, change):
+    out, _ = run(problems, Echo())
+    before = out.read_text()
+    student = Echo("b") if change == "student" else Echo()
+    _, done = run(problems, student, **({} if change == "student" else change))
+    assert done.reused == 0 and len(student.asked) == 6
+    if change in ({"seed": 6}, {"style": "cot"}):
+        assert out.read_text() != before
+
+
+def test_a_changed_output_or_problem_file_decodes_again(problems):
+    out, _ = run(problems, Echo())
+    out.write_text(out.read_text().replace("|0|", "|9|"))
+    _, done = run(problems, Echo())
+    assert done.reused == 0
+    text = problems.read_text().replace('"xx"', '"yy"')
+    problems.write_text(text)
+    _, done = run(problems, Echo())
+    assert done.reused == 0
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_cut_off_run_is_finished(problems, torn):
+    whole, _ = run(problems, Echo())
+    wanted = whole.read_bytes()
+    for path in whole.parent.iterdir():
+        path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run(problems, Echo(stop_after=4))
+    assert not whole.exists()
+    partial = whole.with_name("predictions.jsonl.partial")
+    if torn:
+        partial.write_bytes(partial.read_bytes()[:-20])
+    student = Echo()
+    _, done = run(problems, student)
+    assert len(student.asked) == (3 if torn else 2)
+    assert done.reused == (3 if torn else 4)
+    assert whole.read_bytes() == wanted
+    assert not partial.exists()
+
+
+def test_a_cut_off_run_with_other_settings_is_dropped(problems):
+    with pytest.raises(KeyboardInterrupt):
+        run(problems, Echo(stop_after=4))
+    out, done = run(problems, Echo(), seed=6)
+    assert done.reused == 0
+    assert all("|6|" in p.text for p in read_jsonl(Prediction, out))
+
+
+def test_interrupted_before_anything_was_written(problems):
+    with pytest.raises(KeyboardInterrupt):
+        run(problems, Echo(stop_after=0))
+    _, done = run(problems, Echo())
+    assert done.reused == 0
+
+
+def test_bad_problem_files(problems):
+    lines = problems.read_text().splitlines(keepends=True)
+    problems.write_text("".join([*lines, lines[0]]))
+    with pytest.raises(UserError, match="two problems have the id 'p0'"):
+        run(problems, Echo())
+    problems.write_text("")
+    with pytest.raises(UserError, match="holds no problem"):
+        run(problems, Echo())
+
+
+def test_an_older_output_survives_until_the_new_one_is_whole(problems):
+    out, _ = run(problems, Echo())
+    before = out.read_text()
+    with pytest.raises(KeyboardInterrupt):
+        run(problems, Echo(stop_after=2), seed=6)
+    assert out.read_text() == before
+    saved = json.loads(out.with_name("predictions.settings.json").read_text())
+    assert saved["settings"]["seed"] == 5

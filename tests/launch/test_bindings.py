@@ -1,0 +1,51 @@
+"""Each run file with each model and recipe: gin's own parser, and the objects that come out."""
+
+import argparse
+import pathlib
+
+import gin
+import pytest
+
+from t5distill import gin_files
+from t5distill.student import network
+from t5distill.student.config import T5Config
+from t5distill.student.settings import Settings
+
+GIN = pathlib.Path(__file__).parents[2] / "gin"
+MODELS = sorted(p.stem for p in (GIN / "models").glob("*.gin"))
+RECIPES = sorted(p.stem for p in (GIN / "recipes").glob("*.gin"))
+OUTPUTS = {
+    "train": ("t5distill.train.train", ["MODEL_DIR='x'"]),
+    "infer": ("t5distill.infer.infer", ["CHECKPOINT_PATH='x'", "INFER_OUTPUT_DIR='y'"]),
+    "eval": ("t5distill.eval.evaluate", ["CHECKPOINT_PATH='x'", "EVAL_OUTPUT_DIR='y'"]),
+}
+
+
+def load(run, model, recipe):
+    entry, bindings = OUTPUTS[run]
+    args = argparse.Namespace(
+        gin_file=[f"gin/runs/{run}.gin", f"gin/models/{model}.gin", f"gin/recipes/{recipe}.gin"],
+        gin_bindings=bindings,
+        gin_search_paths="",
+    )
+    return gin_files.load(args, run_file=f"gin/runs/{run}.gin", entry=entry)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_and_their_sizes(model):
+    load("train", model, "gsm8k_gold_cot")
+    config = gin.get_configurable(T5Config)()
+    params = network.parameters(network.abstract_model(config))
+    count = sum(x.size for x in network.jax.tree.leaves(params))
+    header = (GIN / "models" / f"{model}.gin").read_text()
+    unit = 1e9 if "billion parameters" in header else 1e6
+    stated = float(header.split("illion parameters")[0].split()[-2])
+    assert count / unit == pytest.approx(stated, rel=0.05, abs=0.05)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("run", OUTPUTS)
+def test_recipes_with_every_run_file(run, recipe):
+    assert callable(load(run, "tiny", recipe))
+    if run == "train":
+        assert gin.get_configurable(Settings)().train_steps > 0
