@@ -1,4 +1,4 @@
-"""Packaging of t5distill. `gin/` and `tasks.py` sit beside the package and are installed with it."""
+"""Packaging of t5distill; `gin/` and `tasks.py` lie beside the package, installed with it."""
 
 import pathlib
 

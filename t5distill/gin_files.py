@@ -53,12 +53,14 @@ class GinFile:
       path: where it lies.
       is_run_file: whether it uses dynamic registration.
       macros: name to (value, line number, comment) of each macro that it sets.
+      configures: names of what it binds arguments of, as written.
       includes: the files that it includes.
     """
 
     path: pathlib.Path
     is_run_file: bool
     macros: dict[str, tuple[Any, int, str]]
+    configures: set[str]
     includes: list[str]
 
 
@@ -106,6 +108,8 @@ def load(args: argparse.Namespace, *, run_file: str, entry: str) -> Callable[...
     roots = search_roots(args.gin_search_paths.split(",") if args.gin_search_paths else [])
     files = [read(find(name, roots)) for name in args.gin_file]
     check(files, args.gin_bindings, run_file=run_file)
+    if not any(f".{entry}".endswith(f".{name}") for f in files for name in f.configures):
+        raise UserError(f"no gin file configures {entry}; give --gin_file={run_file}")
     ordered = sorted(files, key=lambda f: not f.is_run_file)
     for root in roots:
         gin.add_config_file_search_path(str(root))
@@ -118,8 +122,6 @@ def load(args: argparse.Namespace, *, run_file: str, entry: str) -> Callable[...
         )
         return gin.get_configurable(entry)
     except (ValueError, SyntaxError, ImportError, AttributeError, TypeError, OSError) as e:
-        if isinstance(e, ValueError) and entry in str(e):
-            raise UserError(f"no file binds {entry}; give --gin_file={run_file}") from e
         raise UserError(f"gin: {e}") from e
 
 
@@ -159,7 +161,7 @@ def read(path: pathlib.Path) -> GinFile:
         raise UserError(f"{path}:{line}: not gin: {e}") from e
     is_run_file = any(getattr(s, "module", None) == _DYNAMIC for s in statements)
     lines = text.splitlines()
-    macros, includes = {}, []
+    macros, configures, includes = {}, set(), []
     for statement in statements:
         number = statement.location.line_num
         if isinstance(statement, config_parser.IncludeStatement):
@@ -169,12 +171,14 @@ def read(path: pathlib.Path) -> GinFile:
             comment = lines[number - 1].partition("#")[2].strip()
             macros[statement.selector] = (statement.value, number, comment)
             literal = _is_literal(statement.value)
+        elif isinstance(statement, config_parser.BlockDeclaration | config_parser.BindingStatement):
+            configures.add(statement.selector)
         if not is_run_file and not literal:
             raise UserError(
                 f"{path}:{number}: {lines[number - 1].strip()}: a model or recipe file holds "
                 "macros with literals only, NAME = VALUE, so that both engines can read it"
             )
-    return GinFile(path, is_run_file, macros, includes)
+    return GinFile(path, is_run_file, macros, configures, includes)
 
 
 def _is_macro(statement: config_parser.BindingStatement) -> bool:

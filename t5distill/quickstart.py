@@ -1,8 +1,8 @@
 """`t5distill quickstart`: the whole corridor on embedded problems, with no key and no download.
 
-Every stage is the command that a user would type: it is printed, then run. Two tiny students get the
-same problems, the same number of optimizer steps and the same batch size; one sees only answers, the
-other sees the steps that lead to them.
+Every stage is the command that a user would type: it is printed, then run. Two tiny students get
+the same problems, the same number of optimizer steps and the same batch size; one sees only answers,
+the other sees the steps that lead to them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-HELP = "Make problems, verify a teacher's chains, train two tiny students, score them. Minutes on 2 cores."
+HELP = "Make problems, verify chains, train two tiny students, score them: minutes on 2 cores."
 EXAMPLE = "t5distill quickstart --workdir runs/quickstart"
 
 TEACHER = "simulated"
 ARMS = ("untrained", "answer", "cot")
-# Validation and held-out problems are few, so that decoding leaves the time to training.
+# Train, validation, test, templates never seen; few of the last three, to leave time to train.
 SIZES = (30_000, 500, 600, 100)
 VOCAB_SIZE = 900
 
@@ -36,7 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of problems and training (0)")
     parser.add_argument(
-        "--train-steps", type=int, metavar="N", help="optimizer steps of each student (as the recipe)"
+        "--train-steps",
+        type=int,
+        metavar="N",
+        help="optimizer steps of each student (as the recipe)",
+    )
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs=4,
+        default=SIZES,
+        metavar=("TRAIN", "VALIDATION", "TEST", "HELD_OUT"),
+        help=f"how many problems ({' '.join(map(str, SIZES))})",
     )
     parser.add_argument(
         "--wrong-rate",
@@ -59,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     os.environ["T5DISTILL_DATA_DIR"] = str(work / "data")
     stages = Stages()
     with stages("prepare"):
-        sizes = [str(n) for n in SIZES]
+        sizes = [str(n) for n in args.sizes]
         _command("prepare", "embedded", "--seed", str(args.seed), "--sizes", *sizes)
     with stages("teacher"):
         chains = _teacher(work, seed=args.seed, wrong_rate=args.wrong_rate)
@@ -189,7 +200,9 @@ def _train(
     _command("train", *_gin("train", _style(arm), vocabulary, **macros))
 
 
-def _infer_and_score(work: pathlib.Path, arm: str, benchmark: str, vocabulary: pathlib.Path) -> None:
+def _infer_and_score(
+    work: pathlib.Path, arm: str, benchmark: str, vocabulary: pathlib.Path
+) -> None:
     """Decode and score one arm on one test split."""
     style = _style(arm)
     out = work / arm / "test"
@@ -234,11 +247,17 @@ def _summary(work: pathlib.Path, stages: Stages) -> dict[str, Any]:
 
 
 def _training(directory: pathlib.Path) -> dict[str, Any]:
-    """Return what one arm's training cost, from its run record."""
+    """Return what one arm's training cost, from its metrics: steps, target tokens, seconds."""
     import json
 
-    record = json.loads((directory / "run.json").read_text())
-    return {k: record[k] for k in ("steps", "target_tokens", "seconds") if k in record}
+    step, tokens, seconds = 0, 0.0, 0.0
+    for line in (directory / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if "steps_per_second" in row and row["step"] > step:
+            took = (row["step"] - step) / row["steps_per_second"]
+            step, seconds = row["step"], seconds + took
+            tokens += took * row["tokens_per_second"]
+    return {"steps": step, "target_tokens": round(tokens), "seconds": round(seconds, 1)}
 
 
 def _told(work: pathlib.Path, summary: dict[str, Any]) -> str:
@@ -267,6 +286,12 @@ def _told(work: pathlib.Path, summary: dict[str, Any]) -> str:
         "verification.",
         f"Chains of thought against answers only: {100 * d['difference']:+.1f} points "
         f"(95 % interval {100 * d['low']:+.1f} to {100 * d['high']:+.1f}, paired).",
+        "Both were taught the same problems for the same steps: "
+        + ", ".join(
+            f"{arm} {t['steps']} steps, {t['target_tokens']:,} target tokens, {t['seconds']:.0f} s"
+            for arm, t in summary["training"].items()
+        )
+        + ".",
         _example(work),
         f"\n{summary['wall_s']:.0f} s in all; the figures are in {work / 'summary.json'}",
     ]
@@ -285,8 +310,6 @@ def _example(work: pathlib.Path) -> str:
     lines = [f"\n  question  {problem.question}  (gold: {problem.answer})"]
     for arm in ("answer", "cot"):
         path = work / arm / "test" / f"embedded_{arm}_{TEACHER}-test.jsonl"
-        text = next(
-            p.text for p in scoring.read_predictions(path) if p.problem_id == problem.id
-        )
+        text = next(p.text for p in scoring.read_predictions(path) if p.problem_id == problem.id)
         lines.append(f"  {arm:<8}  {text}")
     return "\n".join(lines)

@@ -176,7 +176,7 @@ def _fits(value: Any, annotation: str) -> bool:
 def read_jsonl(cls: type[Record], path: Path) -> Iterator[Record]:
     """Yield the records of a JSON Lines file.
 
-    Lines end at "\\n" only: problem texts hold U+2028 and its like, which `str.splitlines` would
+    Lines end at a line feed only: problem texts hold U+2028 and its like, which `str.splitlines` would
     take for line ends.
 
     Raises:

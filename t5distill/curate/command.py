@@ -6,7 +6,7 @@ import argparse
 import collections
 import pathlib
 
-HELP = "Verify chains against the gold answers; write what is kept, what is not and why, and a TFDS set."
+HELP = "Verify chains against the gold answers; write what is kept, what is not and why."
 EXAMPLE = "t5distill curate --problems data/svamp/train.jsonl --chains palm.jsonl"
 
 

@@ -24,15 +24,17 @@ Samples = Mapping[str, Sequence[Prediction]]
 def read_predictions(path: Path) -> list[Prediction]:
     """Read our predictions, or T5X's inference JSONL, line by line.
 
-    T5X writes `{"inputs": {"id_pretokenized": ...}, "prediction": ...}`; its `prediction` is a text,
-    or a list of texts where several samples were decoded.
+    T5X writes `{"inputs": {"id_pretokenized": ...}, "prediction": ...}`; its `prediction` is a
+    text, or a list of texts where several samples were decoded.
 
     Raises:
       UserError: the file is missing or a line is neither (file and line).
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; wanted predictions as `t5distill infer` writes them")
+        raise UserError(
+            f"{path}: no such file; wanted predictions as `t5distill infer` writes them"
+        )
     predictions = []
     with open(path, "rb") as f:
         for number, raw in enumerate(f, start=1):

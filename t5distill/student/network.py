@@ -1,8 +1,8 @@
-"""The T5 network (Raffel et al. 2020; Shazeer 2020 for the gated 1.1 variant) as `flax.nnx` modules.
+"""The T5 network (Raffel et al. 2020; Shazeer 2020 for the gated 1.1 variant) as `nnx` modules.
 
-Attribute names follow T5X, so that `parameters(model)` is the tree found in T5X checkpoints. Masks and
-relative positions are one additive float32 bias. Training and cached decoding run the same layers:
-the only difference is where a decoder layer's keys and values come from.
+Attribute names follow T5X, so that `parameters(model)` is the tree found in T5X checkpoints. Masks
+and relative positions are one additive float32 bias. Training and cached decoding run the same
+layers: the only difference is where a decoder layer's keys and values come from.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KeyValue = tuple[jax.Array, jax.Array]
 
 
 def _dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Drop whole columns along axis -2 (length), as T5X does: a small mask is drawn, not a full one."""
+    """Drop whole columns along axis -2 (length), as T5X does: a small mask is drawn."""
     if key is None or rate == 0.0:
         return x
     shape = (*x.shape[:-2], 1, x.shape[-1])
@@ -123,7 +123,7 @@ class RelativePositionBias(nnx.Module):
 
 
 class Attention(nnx.Module):
-    """Multi-head attention without scaling of the logits: T5 folds 1/sqrt(d) into the query's init."""
+    """Multi-head attention with unscaled logits: T5 folds 1/sqrt(d) into the query's init."""
 
     def __init__(self, config: T5Config, *, rngs: nnx.Rngs):
         self.config = config
@@ -346,7 +346,7 @@ class Decoder(nnx.Module):
         cross_bias: jax.Array,
         key: jax.Array | None = None,
     ) -> jax.Array:
-        """Run the stack over embedded targets `[batch, length, emb]`; return normed hidden states."""
+        """Run the stack over embedded targets `[batch, length, emb]`; return hidden states."""
         rate = self.config.dropout_rate
         keys = _split(key, self.config.num_decoder_layers + 2)
         self_bias = self_bias + self.relpos_bias(x.shape[1])
@@ -378,9 +378,7 @@ class Decoder(nnx.Module):
         """
         updated = []
         for i in range(self.config.num_decoder_layers):
-            x, seen = self.layer(i)(
-                x, cross[i], self_bias, cross_bias, cache=cache[i], index=index
-            )
+            x, seen = self.layer(i)(x, cross[i], self_bias, cross_bias, cache=cache[i], index=index)
             updated.append(seen)
         return self.decoder_norm(x), updated
 

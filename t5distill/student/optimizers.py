@@ -22,7 +22,7 @@ def make_schedule(
     update t of T with warm-up W:
 
     - `constant`: stays there;
-    - `rsqrt`: falls as sqrt(W / t), the decay of T5's pre-training with its peak named (W at least 1);
+    - `rsqrt`: falls as sqrt(W / t), the decay of T5's pre-training (W at least 1);
     - `linear`: falls to 0 at T;
     - `cosine`: falls to 0 at T along half a period of the cosine.
 
@@ -68,12 +68,12 @@ def make_optimizer(name: str, schedule: optax.Schedule) -> optax.GradientTransfo
       of a matrix's sides have at least 128 entries, decay 1 - t^-0.8, updates clipped at
       root-mean-square 1.0, steps relative to the parameter's own scale, no momentum. A usual peak
       learning rate for fine-tuning is 1e-3.
-    - `adamw` (Loshchilov and Hutter 2019): b1 0.9, b2 0.999, weight decay 0.01, gradients clipped at
-      global norm 1.0. A usual peak learning rate is 1e-4 to 5e-4.
+    - `adamw` (Loshchilov and Hutter 2019): b1 0.9, b2 0.999, weight decay 0.01, gradients clipped
+      at global norm 1.0. A usual peak learning rate is 1e-4 to 5e-4.
     - `muon` (Jordan et al. 2024), for students that start from random weights: the momentum of each
       matrix is made orthogonal before it is applied, the rest goes by AdamW (b2 0.98); weight decay
-      0.01, gradients clipped at global norm 1.0. The quickstart's student learns about twice as much
-      from an example as with `adamw`. A usual peak learning rate is 1e-2 to 2e-2.
+      0.01, gradients clipped at global norm 1.0. The quickstart's student learns about twice as
+      much from an example as with `adamw`. A usual peak learning rate is 1e-2 to 2e-2.
 
     Args:
       name: one of `OPTIMIZERS`.

@@ -9,13 +9,10 @@ import re
 from collections.abc import Sequence
 
 from t5distill.verify import numeric
-from t5distill.verify.markers import Piece
+from t5distill.verify.markers import WINDOW, Piece
 from t5distill.verify.plain import from_latex, plain
 from t5distill.verify.quantities import Quantity, same_quantity
 from t5distill.verify.readings import Reading, empty, undecided
-
-# How much of a statement is read; the decision stands near the mark, or near the end.
-WINDOW = 4000
 
 _LETTER = re.compile(
     r"[(\[{]\s?(?P<bracketed>[A-Za-z])\s?[)\]}]"

@@ -6,7 +6,7 @@ import datetime
 import itertools
 import re
 
-from t5distill.verify.markers import Piece
+from t5distill.verify.markers import WINDOW, Piece
 from t5distill.verify.readings import Reading, empty, undecided
 from t5distill.verify.tokens import words
 
@@ -36,12 +36,12 @@ _JOINED = re.compile(r"\W*(?:\b(?:or|and|to|through|until)\b|[-–/])\W*", re.IG
 
 def marked(piece: Piece) -> Reading:
     """Read the first date of a marked statement."""
-    return _read(piece.text, first=True)
+    return _read(piece.text[:WINDOW], first=True)
 
 
 def last(piece: Piece) -> Reading:
     """Read the last date of a statement."""
-    return _read(piece.text, first=False)
+    return _read(piece.text[-WINDOW:], first=False)
 
 
 def gold(text: str) -> datetime.date:

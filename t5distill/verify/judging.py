@@ -121,16 +121,18 @@ def _reader(kind: str, choices: Sequence[str] | None) -> _Reader:
 
 def _find(text: str, reader: _Reader, *, finished: bool) -> _Finding:
     """Find the answer of a text: after the last complete mark, else in the last statement."""
-    text = own_part(plain(text))
+    whole = plain(text)
+    text = own_part(whole)
+    ended = finished or len(text) < len(whole)  # a new question follows: this chain had ended
     latest: tuple[Piece, Reading] | None = None
     for piece in marked_pieces(text):
         reading = reader.marked(piece)
         latest = latest or (piece, reading)
-        cut_off = not finished and not piece.closed and reading.at_end
+        cut_off = not ended and not piece.closed and reading.at_end
         if reading.status == "empty" or cut_off:
             continue
         if reading.status == "undecided":
-            if not finished and not piece.closed:
+            if not ended and not piece.closed:
                 continue
             return _Finding(None, "no_answer", "none", f"After the answer mark: {reading.why}.")
         extraction = "equation" if reading.equation else "marker"

@@ -57,6 +57,11 @@ class Piece(NamedTuple):
     closer: str = ""
 
 
+# How much of one statement is read. A statement without an end may be a megabyte of looping, and
+# the answer stands near its mark, or near the end.
+WINDOW = 8000
+
+
 def marked_pieces(text: str) -> Iterator[Piece]:
     """Yield what follows each answer mark of a plain text, the last mark first."""
     marks = list(_MARKER.finditer(text))[-MAX_MARKS:]

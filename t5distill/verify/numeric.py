@@ -6,13 +6,10 @@ import re
 
 from t5distill.verify.arithmetic import ArithmeticProblem, value_of
 from t5distill.verify.chains import Chain, Segment, chains
-from t5distill.verify.markers import Piece
+from t5distill.verify.markers import WINDOW, Piece
 from t5distill.verify.quantities import Quantity, negated, quantity_tokens, same_quantity
 from t5distill.verify.readings import Reading, empty, undecided
 from t5distill.verify.tokens import Token, words
-
-# How much of a statement is read. A statement without an end may be a megabyte of looping.
-WINDOW = 8000
 
 _DIGITS = re.compile(r"[0-9.,]*")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from t5distill.verify.markers import Piece
+from t5distill.verify.markers import WINDOW, Piece
 from t5distill.verify.readings import Reading, empty, undecided
 
 _WORD = re.compile(r"(?<![\w'-])(yes|no|true|false)(?![\w'-])", re.IGNORECASE)
@@ -25,10 +25,11 @@ _OPENING = re.compile(
 
 def marked(piece: Piece) -> Reading:
     """Read the first yes or no of a marked statement."""
-    words = _words(piece.text)
+    text = piece.text[:WINDOW]
+    words = _words(text)
     if not words:
         return empty("no yes or no follows the mark")
-    return _decide(piece.text, words, words[0])
+    return _decide(text, words, words[0])
 
 
 def last(piece: Piece) -> Reading:
@@ -36,7 +37,7 @@ def last(piece: Piece) -> Reading:
 
     Elsewhere the word may be a determiner: "there is no frost".
     """
-    text = piece.text
+    text = piece.text[-WINDOW:]
     words = _words(text)
     opening = _OPENING.match(text)
     start = opening.end() if opening else 0

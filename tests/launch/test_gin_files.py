@@ -81,9 +81,11 @@ def test_a_required_macro_is_named_with_an_example(tmp_path):
 
 
 def test_a_run_file_is_needed_and_must_bind_the_entry(tmp_path):
-    with pytest.raises(UserError, match=r"none of the gin files is a run file.*gin/runs/train\.gin"):
+    with pytest.raises(
+        UserError, match=r"none of the gin files is a run file.*gin/runs/train\.gin"
+    ):
         load(tmp_path, "DAY = 2")
-    with pytest.raises(UserError, match=r"no file binds t5distill\.train\.train"):
+    with pytest.raises(UserError, match=r"no gin file configures t5distill\.train\.train"):
         load(tmp_path, RUN, "YEAR = 1", entry="t5distill.train.train")
 
 
@@ -95,11 +97,15 @@ def test_files_are_searched_in_the_given_folders_and_in_the_project(tmp_path, mo
     assert gin_files.find("mine.gin", roots) == tmp_path / "sub" / "mine.gin"
     for name in ("gin/models/tiny.gin", "models/tiny.gin"):
         assert gin_files.find(name, roots).samefile(GIN / "models" / "tiny.gin")
-    with pytest.raises(UserError, match=r"tinny\.gin: no such gin file; did you mean gin/models/tiny"):
+    with pytest.raises(
+        UserError, match=r"tinny\.gin: no such gin file; did you mean gin/models/tiny"
+    ):
         gin_files.find("gin/models/tinny.gin", roots)
 
 
-@pytest.mark.parametrize("path", sorted(GIN.glob("*/*.gin")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+@pytest.mark.parametrize(
+    "path", sorted(GIN.glob("*/*.gin")), ids=lambda p: f"{p.parent.name}/{p.stem}"
+)
 def test_every_file_of_the_project_keeps_the_rules(path):
     file = gin_files.read(path)
     if path.parent.name in ("models", "recipes"):

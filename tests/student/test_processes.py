@@ -1,0 +1,99 @@
+"""Training as processes: meshes of 8 simulated devices, two processes, and kill -9.
+
+All runs see the same batches; float32. The reference is one device in one process.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+SCRIPT = pathlib.Path(__file__).with_name("train_process.py")
+ROOT = SCRIPT.parents[2]
+
+
+def start(directory, *options, devices=1):
+    directory.mkdir(exist_ok=True)
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), "--directory", str(directory), *map(str, options)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def result(process, timeout_s=300):
+    out, err = process.communicate(timeout=timeout_s)
+    assert process.returncode == 0, err[-3000:]
+    return json.loads(out.splitlines()[-1])
+
+
+def losses(found):
+    return np.array([found["losses"][k] for k in sorted(found["losses"], key=int)])
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.1], ids=["plain", "dropout"])
+def reference(request, tmp_path_factory):
+    """Losses of 10 steps on one device."""
+    directory = tmp_path_factory.mktemp("reference")
+    return request.param, losses(result(start(directory, "--dropout", request.param)))
+
+
+@pytest.mark.parametrize("model_parallelism", [1, 2, 4])
+def test_meshes_of_eight_devices_give_one_device_s_losses(tmp_path, reference, model_parallelism):
+    dropout, wanted = reference
+    options = ("--dropout", dropout, "--model_parallelism", model_parallelism)
+    found = result(start(tmp_path, *options, devices=8))
+    assert found["devices"] == 8
+    np.testing.assert_allclose(losses(found), wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize("model_parallelism", [1, 4])
+def test_two_processes_of_two_devices_give_one_device_s_losses(
+    tmp_path, reference, model_parallelism
+):
+    dropout, wanted = reference
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    options = ("--dropout", dropout, "--model_parallelism", model_parallelism, "--port", port)
+    both = [start(tmp_path, *options, "--process", i, devices=2) for i in range(2)]
+    for i, process in enumerate(both):
+        found = result(process)
+        assert found["devices"] == 4
+        # With the model spread over both processes, both read all rows.
+        assert found["layout"] == ([i, 2] if model_parallelism == 1 else [0, 1])
+        np.testing.assert_allclose(losses(found), wanted, rtol=1e-4)
+
+
+def test_a_killed_run_ends_like_an_unbroken_one(tmp_path):
+    options = ("--steps", 14, "--checkpoint_period", 2, "--dropout", 0.1)
+    unbroken = result(start(tmp_path / "unbroken", *options))
+    killed = start(tmp_path / "killed", *options, "--slow_s", 0.1)
+    seen = tmp_path / "killed" / "seen.txt"
+    deadline = time.monotonic() + 300
+    while not (seen.exists() and len(seen.read_text().splitlines()) >= 7):
+        assert killed.poll() is None, killed.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    resumed = result(start(tmp_path / "killed", *options))
+    first = min(map(int, resumed["losses"]))
+    assert 2 < first <= 11, "it went on from a checkpoint, neither from the start nor to the end"
+    assert resumed["losses"]["14"] == unbroken["losses"]["14"]
+    assert resumed["parameters"] == unbroken["parameters"]
