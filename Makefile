@@ -30,7 +30,7 @@ soak: $(VENV)/installed
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # The peer of the benchmark is an extra: installed only here.
 $(VENV)/bench: $(VENV)/installed

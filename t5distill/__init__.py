@@ -4,6 +4,10 @@ The public names are loaded on first use, so that `import t5distill` costs nothi
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from t5distill.api import Student
 
 __version__ = "0.1.0"
 

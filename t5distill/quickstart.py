@@ -1,8 +1,8 @@
 """`t5distill quickstart`: the whole corridor on embedded problems, with no key and no download.
 
 Every stage is the command that a user would type: it is printed, then run. Two tiny students get
-the same problems, the same number of optimizer steps and the same batch size; one sees only answers,
-the other sees the steps that lead to them.
+the same problems, the same number of optimizer steps and the same batch size; one sees only
+answers, the other sees the steps that lead to them.
 """
 
 from __future__ import annotations

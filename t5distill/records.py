@@ -176,8 +176,8 @@ def _fits(value: Any, annotation: str) -> bool:
 def read_jsonl(cls: type[Record], path: Path) -> Iterator[Record]:
     """Yield the records of a JSON Lines file.
 
-    Lines end at a line feed only: problem texts hold U+2028 and its like, which `str.splitlines` would
-    take for line ends.
+    Lines end at a line feed only: problem texts hold U+2028 and its like, which `str.splitlines`
+    would take for line ends.
 
     Raises:
       UserError: the file is missing, is not UTF-8, or a line is not such a record (file and line).

@@ -228,6 +228,11 @@ class EncoderLayer(nnx.Module):
         return x + _dropout(h, self.rate, keys[3])
 
 
+def _written(cache: jax.Array, new: jax.Array, index: jax.Array) -> jax.Array:
+    """Return a cache `[batch, heads, slots, head_dim]` with `new` at slot `index`."""
+    return jax.lax.dynamic_update_slice_in_dim(cache, new.astype(cache.dtype), index, axis=2)
+
+
 class DecoderLayer(nnx.Module):
     """Causal self-attention, attention to the encoder, feed-forward block."""
 
@@ -271,10 +276,7 @@ class DecoderLayer(nnx.Module):
         seen = self.self_attention.keys_values(h)
         if cache is not None:
             assert index is not None
-            seen = tuple(
-                jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), index, axis=2)
-                for old, new in zip(cache, seen, strict=True)
-            )
+            seen = (_written(cache[0], seen[0], index), _written(cache[1], seen[1], index))
         h = self.self_attention(h, seen, self_bias, keys[0])
         x = x + _dropout(h, self.rate, keys[1])
         h = self.pre_cross_attention_layer_norm(x)

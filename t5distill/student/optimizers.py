@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
+from jax.typing import ArrayLike
 
 from t5distill.errors import UserError, suggest
 
@@ -45,7 +46,7 @@ def make_schedule(
         )
     warmup = max(warmup_steps, 1)
 
-    def schedule(count: jax.Array | int) -> jax.Array:
+    def schedule(count: ArrayLike) -> jax.Array:
         # Counted from 1, so that the first update of a warm-up already moves.
         t = jnp.asarray(count, jnp.float32) + 1.0
         rise = jnp.minimum(t / warmup, 1.0)

@@ -367,8 +367,11 @@ def _text_of(text: str, segment: Segment) -> str:
 
 def _annotated(text: str, note: Token, number: Token, memory: Memory) -> Found | None:
     """Check one `<<expression=value>>` and settle it together with the number after it."""
-    inner = " " * (note.start + 2) + note.text[2:-2]
-    found = chains(with_mixed_numbers(tokenize(inner)))
+    offset = note.start + 2
+    inner = [
+        t._replace(start=t.start + offset, end=t.end + offset) for t in tokenize(note.text[2:-2])
+    ]
+    found = chains(with_mixed_numbers(inner))
     if len(found) != 1 or len(found[0].segments) < 2:
         return None
     source, segment = found[0].segments[0], found[0].segments[-1]

@@ -86,7 +86,7 @@ def chains(draw):
     return number, draw(st.sampled_from(BEFORE)) + marked + draw(st.sampled_from(AFTER))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(chains())
 def test_ways_of_writing_a_right_answer(case):
     number, text = case
@@ -95,7 +95,7 @@ def test_ways_of_writing_a_right_answer(case):
     assert verdict.answer == str(number)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(chains(), st.integers(-1000, 1000).filter(bool))
 def test_ways_of_writing_a_wrong_answer(case, difference):
     number, text = case
@@ -114,7 +114,7 @@ def test_never_scaled_by_a_hundred(case):
         ).outcome == ("wrong")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(-(10**6), 10**6), st.integers(2, 10**4), st.sampled_from(MARKERS[:8]))
 def test_fractions_are_exact(top, bottom, marker):
     gold = str(Fraction(top, bottom))
