@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from t5distill import gin_files, runtime
 
 if TYPE_CHECKING:
-    from t5distill.evaluate.decoder import Decoder
+    from t5distill.decoder import Decoder
 
 RUN_FILE = "gin/runs/eval.gin"
 HELP = "Decode a split of a task with a trained student and score it against the problems."

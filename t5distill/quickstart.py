@@ -13,7 +13,7 @@ import pathlib
 import random
 import shlex
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 HELP = "Make problems, verify chains, train two tiny students, score them: minutes on 2 cores."
@@ -115,10 +115,24 @@ def _command(*argv: str) -> None:
     from t5distill.__main__ import main
     from t5distill.errors import UserError
 
-    print(f"\n$ t5distill {shlex.join(argv)}", flush=True)
+    print(f"\n$ {_typed(argv)}", flush=True)
     code = main(list(argv))
     if code:
         raise UserError(f"`t5distill {argv[0]}` ended with code {code}")
+
+
+def _typed(argv: Sequence[str]) -> str:
+    """Return a command for a person to read and a shell to run, one flag a line."""
+    lines = [f"t5distill {argv[0]}"]
+    for word in argv[1:]:
+        # shlex would write the quotes of a gin string as '"'"'.
+        plain = "'" not in word or any(c in word for c in '"$`\\!')
+        quoted = shlex.quote(word) if plain else f'"{word}"'
+        if word.startswith("--") and len(lines[-1]) + len(quoted) > 90:
+            lines.append(f"    {quoted}")
+        else:
+            lines[-1] += f" {quoted}"
+    return " \\\n".join(lines)
 
 
 def simulated_chains(problems: Iterable, *, seed: int, wrong_rate: float) -> Iterator:

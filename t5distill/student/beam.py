@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from t5distill.student.config import T5Config
-from t5distill.student.network import MASKED, T5, KeyValue, bind
+from t5distill.student.layers import MASKED, KeyValue
+from t5distill.student.network import T5, bind
 from t5distill.student.slots import EOS, pin, pin_heads
 
 _WORST = -1e9

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from t5distill.student.config import T5Config
-from t5distill.student.network import MASKED, T5, KeyValue, bind
+from t5distill.student.layers import MASKED, KeyValue
+from t5distill.student.network import T5, bind
 from t5distill.student.sampling import Sampling, choose, row_keys
 
 EOS = 1

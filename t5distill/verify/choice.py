@@ -27,12 +27,12 @@ _AFTER_LETTER = re.compile(
     r"\s+(?:because|since|as|is|was|and|or|but|with|due|for|not|which|so)\b|\s*[^\w\s]|\s*$"
 )
 _JOINED = re.compile(
-    r"\W*(?:\b(?:or|and|nor|versus|vs)\b|[,/&])?\W*(?:\b(?:or|and|maybe|perhaps|possibly)\b)?\W*"
+    r"\W*(?:\b(?:or|and|nor|versus|vs)\b|[,/&])\W*(?:\b(?:or|and|maybe|perhaps|possibly)\b)?\W*"
     r"(?:\b(?:option|choice|the|a|an)\b)?\W*",
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
-    r"\b(?:not|isn't|cannot be|never|neither)\s+(?:\w+\s)?\W{0,2}$", re.IGNORECASE
+    r"\b(?:not|isn't|cannot be|never|neither|nor)\s+(?:\w+\s)?\W{0,2}$", re.IGNORECASE
 )
 _NUMBER = re.compile(r"[-+$]{0,2}[0-9][0-9., ]*%?")
 
@@ -97,7 +97,7 @@ def marked(piece: Piece, options: Options) -> Reading:
     """Read the first option that a marked statement names."""
     text = _normal(piece.text[:WINDOW])
     mentions = _mentions(text, options)
-    positive = [m for m in mentions if not _NEGATED.search(text[max(0, m.start - 30) : m.start])]
+    positive = _affirmed(text, mentions)
     if not mentions:
         return _by_number(piece, options) or empty("no option follows the mark")
     if not positive:
@@ -111,6 +111,9 @@ def last(piece: Piece, options: Options) -> Reading:
     mentions = _mentions(text, options)
     if not mentions:
         return empty("no option in the last statement")
+    mentions = _affirmed(text, mentions)
+    if not mentions:
+        return undecided("every option is denied")
     if not frozenset.intersection(*(m.letters for m in mentions)):
         return undecided("several options without a decision")
     return _decide(text, mentions, mentions[-1], options)
@@ -176,6 +179,11 @@ def _mentions(text: str, options: Options) -> list[_Mention]:
         else:
             merged.append(mention)
     return merged
+
+
+def _affirmed(text: str, mentions: list[_Mention]) -> list[_Mention]:
+    """Return the mentions without those that a "not" denies."""
+    return [m for m in mentions if not _NEGATED.search(text[max(0, m.start - 30) : m.start])]
 
 
 def _letter_mentions(text: str, options: Options) -> list[_Mention]:

@@ -16,6 +16,8 @@ from t5distill.verify.quantities import Quantity, same_quantity
 from t5distill.verify.readings import Reading, empty, undecided
 
 _NUMERIC = re.compile(r"[-+0-9.,/*^()% $]*[0-9][-+0-9.,/*^()% $]*(?:[a-z ]{2,20})?")
+_SIMPLE = r"\(([\w.]+|sqrt\([\w.]+\))\)"
+_FRACTION = re.compile(f"{_SIMPLE}/{_SIMPLE}")
 _NAMED = re.compile(r"^[a-z](?:\([a-z]\))? ?= ?(?=[^=]+$)")
 
 
@@ -77,7 +79,8 @@ def _formula(text: str, *, depth: int = 0) -> Formula:
     plain = from_latex(text.strip()[:2000]).replace("$", " ").strip().rstrip(".").strip()
     plain = _NAMED.sub("", " ".join(plain.split()))
     form = re.sub(r"\s+", "", plain)
-    form = re.sub(r"\(([0-9a-z.]+)\)/\(([0-9a-z.]+)\)", r"\1/\2", form)
+    form = re.sub(r"sqrt(\w)", r"sqrt(\1)", form)
+    form = _FRACTION.sub(r"\1/\2", form)
     form = re.sub(r"^\((\w)\)$", r"\1", form)
     form = re.sub(r"\^\((\w)\)", r"^\1", form)
     quantity = None

@@ -15,9 +15,8 @@ _DIGITS = re.compile(r"[0-9.,]*")
 
 _PREFIXES = frozenset(
     words(
-        "about approximately approx around roughly exactly only just a an the total of equal to is "
-        "are was be equals nearly almost therefore thus so then that minus negative usd us rs inr "
-        "eur gbp she he it they we there has have had will would must answer final now"
+        "about approximately approx around roughly exactly only just a an total of equal to be "
+        "nearly almost minus negative usd us rs inr eur gbp"
     )
 )
 _HEDGES = frozenset(("or", "and", "to", "through", "versus", "vs", "till", "until"))
@@ -32,7 +31,8 @@ _NOT_UNITS = frozenset(
 _UNFINISHED = frozenset(
     words(
         "a an the of and or to for by with is are was be has have had that than in on from so per "
-        "times plus minus equals costs cost makes make gives give means equal over"
+        "times plus minus equals costs cost makes make gives give means equal over then she he "
+        "they we it if"
     )
 )
 
@@ -76,7 +76,8 @@ def last(piece: Piece) -> Reading:
     quantity = _single(segment)
     if quantity is None:
         return undecided("the last quantity cannot be read")
-    if _hedged_before(tokens, chain, quantity):
+    apart = chain.first and _is_apart(tokens, chain.first)
+    if apart or _hedged_before(tokens, chain, quantity):
         return undecided("two quantities without a decision")
     return _value(quantity)
 
@@ -157,6 +158,8 @@ def _decide(tokens: list[Token], chain: Chain) -> Reading:
         return undecided("not a readable quantity")
     if segment.open:
         return undecided("an expression with an unknown in it")
+    if any(t.text == "±" for t in tokens[max(0, chain.first - 1) : chain.first]):
+        return undecided("two quantities without a decision")
     computed = False
     if _is_number(segment):
         quantity = _single(segment)
@@ -224,6 +227,8 @@ def _is_range(segment: Segment) -> bool:
 def _hedged_after(tokens: list[Token], i: int, quantity: Quantity) -> bool:
     """Tell whether a second, different quantity stands beside the one that ends before `i`."""
     units = 0
+    if i < len(tokens) and _is_apart(tokens, i):
+        return True
     while i < len(tokens) and units <= 4:
         token = tokens[i]
         if token.kind in ("percent", "close", "currency") or token.text in ('"', "'"):
@@ -248,6 +253,18 @@ def _hedged_after(tokens: list[Token], i: int, quantity: Quantity) -> bool:
     if other is None:
         return i == len(tokens) - 1 and link.text in _HEDGES
     return not _equal(other, quantity)
+
+
+def _is_apart(tokens: list[Token], i: int) -> bool:
+    """Tell whether nothing but a space divides the number at `i` from one before it ("1 23").
+
+    "18 12-inch pizzas" is another thing.
+    """
+    if tokens[i].kind not in ("number", "bad") or tokens[i - 1].kind != "number":
+        return False
+    following = tokens[i + 1 : i + 2]
+    compound = following and following[0].text == "-" and following[0].start == tokens[i].end
+    return tokens[i].start == tokens[i - 1].end + 1 and not compound
 
 
 def _lists(tokens: list[Token], i: int, quantity: Quantity) -> bool:

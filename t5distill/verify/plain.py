@@ -116,6 +116,7 @@ def from_latex(text: str) -> str:
     text = _SPACES.sub(" ", _DROPPED.sub("", text))
     for _ in range(8):
         unwrapped = _FRACTION.sub(_plain_fraction, _WRAPPED.sub(r" \1 ", text))
+        unwrapped = re.sub(r"\\sqrt ?\{([^{}]*)\}", r"\\sqrt(\1)", unwrapped)
         unwrapped = re.sub(r"\^\{([0-9])\}", r"^\1", unwrapped)
         unwrapped = re.sub(r"\^\{([^{}]*)\}", r"^(\1)", unwrapped)
         if unwrapped == text:

@@ -32,6 +32,7 @@ _GLUED_TIMES = re.compile(r"x(?= {0,2}[$€£]?\.?[0-9])", re.IGNORECASE)
 _OPERATOR_AHEAD = re.compile(r"[a-zA-Z] ?[-+*/=^)]")
 _EXPONENT = re.compile(r"[eE][+-]?[0-9]{1,18}(?![\w])")
 _SPACED = re.compile(r"(?: [0-9]{3})+(?![0-9])(?!,[0-9])(?:\.[0-9]+)?")
+_APOSTROPHES = re.compile(r"'[0-9]{3}(?![0-9])")
 _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
 _GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 _REST_OF_WORD = re.compile(r"[\w']+")
@@ -154,6 +155,8 @@ def _number(text: str, start: int, end: int) -> Token:
         end, run = exponent.end(), run + exponent[0]
     if text[end : end + 1] in (".", ",") and text[end + 1 : end + 2].isdigit():
         return Token("bad", text[start : end + 2], start, end + 2)  # 1 234,5 and the like
+    if _APOSTROPHES.match(text, end):
+        return Token("bad", text[start : end + 4], start, end + 4)
     if clock := _CLOCK_SUFFIX.match(text, end):
         return Token("bad", text[start : clock.end()], start, clock.end())
     following = text[end : end + 1]

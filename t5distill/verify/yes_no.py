@@ -82,9 +82,8 @@ def _decide(text: str, words: list[re.Match[str]], word: re.Match[str]) -> Readi
         if _MEANING[other[0].lower()] == _MEANING[word[0].lower()]:
             continue
         first, second = sorted((word, other), key=lambda m: m.start())
-        if second.start() - first.end() < 30 and _JOINED.fullmatch(
-            text, first.end(), second.start()
-        ):
+        between = text[first.end() : second.start()][:30]
+        if not between.strip() or _JOINED.fullmatch(between):
             return undecided("yes and no without a decision")
     if _HALF.search(before):
         return undecided("half a yes or no")

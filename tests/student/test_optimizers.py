@@ -81,3 +81,19 @@ def test_adafactor_s_factored_moment_by_hand():
 def test_settings_are_checked(setting, message):
     with pytest.raises(UserError, match=message):
         Settings(**{"train_steps": 10, **setting})
+
+
+def test_muon_makes_a_matrix_s_update_orthogonal():
+    # The gradient's singular values differ by orders of magnitude; those of the update do not: the
+    # Newton-Schulz iteration of Jordan et al. 2024 takes them to 1 within about 0.3, and optax
+    # scales them by the root of the ratio of the sides. What is no matrix goes by Adam.
+    left, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 16)))
+    right, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(24, 16)))
+    gradient = left @ np.diag(np.geomspace(1.0, 0.02, 16)) @ right.T
+    params = {"kernel": jnp.zeros((16, 24)), "scale": jnp.zeros(16)}
+    optimizer = optimizers.make_optimizer("muon", lambda _: 1.0)
+    gradients = {"kernel": jnp.asarray(gradient), "scale": jnp.full(16, 0.5)}
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    values = np.linalg.svd(updates["kernel"], compute_uv=False) / np.sqrt(24 / 16)
+    assert values.min() > 0.6 and values.max() < 1.3
+    assert (np.asarray(updates["scale"]) < 0).all()

@@ -103,7 +103,7 @@ def test_live_bucket_table():
     import torch
     from transformers.models.t5.modeling_t5 import T5Attention
 
-    from t5distill.student.network import relative_position_bucket
+    from t5distill.student.layers import relative_position_bucket
 
     distance = np.arange(-3000, 3001)
     for bidirectional in (True, False):
