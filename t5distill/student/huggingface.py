@@ -240,8 +240,11 @@ def load_huggingface(path: str | os.PathLike[str]) -> tuple[T5Config, dict[str, 
         raise UserError(f"{path}: no config.json; wanted a Hugging Face model directory") from e
     except ValueError as e:
         raise UserError(f"{path / 'config.json'}: not JSON: {e}") from e
+    if not isinstance(obj, dict):
+        raise UserError(f"{path / 'config.json'}: holds no JSON object")
+    state = read_directory(path)
     try:
         config = config_from_huggingface(obj)
-        return config, from_huggingface(read_directory(path), config)
+        return config, from_huggingface(state, config)
     except UserError as e:
         raise UserError(f"{path}: {e}") from e

@@ -19,7 +19,6 @@ def main() -> None:
     if args.process is not None:
         jax.distributed.initialize(f"127.0.0.1:{args.port}", 2, args.process)
 
-    from t5distill.api import _spread
     from t5distill.student.config import T5Config
     from t5distill.student.decoding import generate_tokens
     from t5distill.student.network import init_parameters
@@ -32,7 +31,7 @@ def main() -> None:
         head_dim=4,
         mlp_dim=24,
         num_encoder_layers=1,
-        num_decoder_layers=2,
+        num_decoder_layers=1,
     )
     rng = np.random.default_rng(0)
     inputs = [
@@ -49,7 +48,11 @@ def main() -> None:
         else:
             mesh = make_mesh(model)
             assert mesh.shape["data"] == data
-            params = _spread(whole, parameter_shardings(mesh, whole))
+            params = jax.tree.map(
+                lambda x, s: jax.make_array_from_callback(x.shape, s, lambda index: x[index]),
+                whole,
+                parameter_shardings(mesh, whole),
+            )
         settings = {"max_tokens": 12, "slots": 8, "mesh": mesh}
         found[name] = {
             kind: [

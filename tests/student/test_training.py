@@ -28,6 +28,22 @@ CONFIG = T5Config(
 SETTINGS = Settings(train_steps=6, learning_rate=1e-2, log_period=1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Keep compiled programs: most runs here share theirs."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("cache")),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
 def source(step):
     return batches_from(step, rows=8, length=8)
 
@@ -101,10 +117,24 @@ def test_bfloat16_and_rematerialisation(tmp_path, plain):
     assert {x.dtype.name for x in jax.tree.leaves(outcome.state.params)} == {"float32"}
 
 
+@jax.jit
+def sums_of(params, batch, weights):
+    """Return the sums of a batch's loss, the network called directly."""
+    model = network.bind(CONFIG, params)
+    hidden = model.hidden(
+        batch["encoder_input_tokens"],
+        batch["decoder_input_tokens"],
+        encoder_segments=batch.get("encoder_segment_ids"),
+        decoder_segments=batch.get("decoder_segment_ids"),
+    )
+    return losses.cross_entropy_sums(
+        hidden, model.output_kernel(), batch["decoder_target_tokens"], weights
+    )
+
+
 def test_packing_changes_no_example_s_loss():
     draw = np.random.default_rng(0)
     params = network.init_parameters(CONFIG, 0)
-    model = network.bind(CONFIG, params)
     lengths = [(3, 5), (6, 2), (4, 4)]
     examples = [
         (draw.integers(2, 60, i).astype(np.int32), draw.integers(2, 60, t).astype(np.int32))
@@ -114,15 +144,17 @@ def test_packing_changes_no_example_s_loss():
     def shifted(x):
         return np.concatenate([[0], x[:-1]]).astype(np.int32)
 
-    def loss(hidden, targets, weights):
-        sums = losses.cross_entropy_sums(hidden, model.output_kernel(), targets, weights)
-        return float(sums.loss)
+    def padded(x):
+        return np.pad(x, (0, 8 - len(x)))[None]
 
     alone = []
     for inputs, targets in examples:
-        inputs = np.pad(inputs, (0, 2))[None]
-        hidden = model.hidden(inputs, shifted(targets)[None])
-        alone.append(loss(hidden, targets[None], np.ones((1, len(targets)))))
+        batch = {
+            "encoder_input_tokens": padded(inputs),
+            "decoder_input_tokens": padded(shifted(targets)),
+            "decoder_target_tokens": padded(targets),
+        }
+        alone.append(float(sums_of(params, batch, padded(np.ones(len(targets)))).loss))
 
     def packed(parts, width):
         row = np.concatenate(parts)
@@ -133,15 +165,16 @@ def test_packing_changes_no_example_s_loss():
 
     encoder_segments = segments([i for i, _ in lengths], 16)
     decoder_segments = segments([t for _, t in lengths], 16)
-    hidden = model.hidden(
-        packed([i for i, _ in examples], 16),
-        packed([shifted(t) for _, t in examples], 16),
-        encoder_segments=encoder_segments,
-        decoder_segments=decoder_segments,
-    )
-    targets = packed([t for _, t in examples], 16)
+    batch = {
+        "encoder_input_tokens": packed([i for i, _ in examples], 16),
+        "decoder_input_tokens": packed([shifted(t) for _, t in examples], 16),
+        "decoder_target_tokens": packed([t for _, t in examples], 16),
+        "encoder_segment_ids": encoder_segments,
+        "decoder_segment_ids": decoder_segments,
+    }
     together = [
-        loss(hidden, targets, (decoder_segments == i + 1).astype(np.float32)) for i in range(3)
+        float(sums_of(params, batch, (decoder_segments == i + 1).astype(np.float64)).loss)
+        for i in range(3)
     ]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
 
@@ -152,18 +185,8 @@ def test_validation_counts_every_token_once(tmp_path):
     batches[0]["decoder_loss_weights"][:, 2:] = 0
     settings = dataclasses.replace(SETTINGS, train_steps=2, eval_period=2)
     outcome, log = fit(tmp_path, settings=settings, validation=lambda: batches)
-    model = network.bind(CONFIG, outcome.state.params)
-    total = np.zeros(3)
-    for b in batches:
-        hidden = model.hidden(
-            b["encoder_input_tokens"],
-            b["decoder_input_tokens"],
-            encoder_segments=b["encoder_segment_ids"],
-            decoder_segments=b["decoder_segment_ids"],
-        )
-        total += losses.cross_entropy_sums(
-            hidden, model.output_kernel(), b["decoder_target_tokens"], b["decoder_loss_weights"]
-        )
+    params = outcome.state.params
+    total = sum(np.array(sums_of(params, b, b["decoder_loss_weights"])) for b in batches)
     np.testing.assert_allclose(log.values("validation_loss"), [total[0] / total[1]], rtol=1e-5)
     assert outcome.metrics["validation_loss"] == log.values("validation_loss")[0]
 

@@ -66,7 +66,7 @@ def main() -> None:
         head_dim=32,
         mlp_dim=256,
         num_encoder_layers=1,
-        num_decoder_layers=2,
+        num_decoder_layers=1,
         dropout_rate=args.dropout,
     )
     settings = Settings(

@@ -150,3 +150,38 @@ def test_a_new_question_ends_an_unfinished_chain():
 def test_a_reason_after_a_string_is_not_part_of_it():
     assert judge("The answer is nk because of that.", "nk", "string").outcome == "correct"
     assert judge("The answer is nk or kn.", "nk", "string").outcome == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "outcome"),
+    [
+        ("The answer is ±5.", "5", "no_answer"),
+        ("The answer is 1'000.", "1000", "no_answer"),
+        ("The answer is 1 23.", "1", "no_answer"),
+        ("The answer is 1234 567.", "1234", "no_answer"),
+        ("The answer is 18 12-inch pizzas.", "18", "correct"),
+        ("The answer is that the two friends have 18 eggs.", "18", "correct"),
+        ("The answer is not 5 but 6.", "6", "correct"),
+        ("The answer is not 5.", "5", "no_answer"),
+        ("The answer is 12, 3 of which are red.", "12", "correct"),
+        ("The answer is 9 * 2 = .", "18", "no_answer"),
+        ("#### Step 1: add 3\nThe result is 5", "5", "correct"),
+        ("She sold them all. How many is 18?", "18", "no_answer"),
+        ("Q: 1 + 1?\nA: The answer is 2.", "2", "no_answer"),
+    ],
+)
+def test_decisions_beside_the_golden_cases(text, gold, outcome):
+    assert judge(text, gold, "numeric").outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "outcome"),
+    [
+        ("The answer is neither A nor B.", "A", "no_answer"),
+        ("The answer is not (a) but (d).", "D", "correct"),
+        ("The answer is B; A is wrong.", "B", "correct"),
+        ("The answer is A math problem.", "D", "correct"),
+    ],
+)
+def test_denied_options(text, gold, outcome):
+    assert judge(text, gold, "choice", choices=OPTIONS).outcome == outcome

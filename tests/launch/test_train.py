@@ -1,0 +1,199 @@
+"""The launchers as processes on real SeqIO tasks: train, stop, kill, resume, infer, eval."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from t5distill.problems import embedded
+from t5distill.records import Problem, read_jsonl, write_jsonl
+
+ROOT = pathlib.Path(__file__).parents[2]
+STEPS = 24
+MACROS = {
+    "VOCAB": "'byt5'",
+    "VOCAB_SIZE": "384",
+    "EMB_DIM": "32",
+    "NUM_HEADS": "2",
+    "HEAD_DIM": "8",
+    "MLP_DIM": "32",
+    "NUM_ENCODER_LAYERS": "1",
+    "NUM_DECODER_LAYERS": "1",
+    "MIXTURE_OR_TASK_NAME": "'embedded_cot'",
+    "TASK_FEATURE_LENGTHS": "{'inputs': 192, 'targets': 192}",
+    "TRAIN_STEPS": str(STEPS),
+    "BATCH_SIZE": "2",
+    "OPTIMIZER": "'adafactor'",
+    "LEARNING_RATE": "1e-2",
+    "DROPOUT_RATE": "0.1",
+    "LOG_PERIOD": "1",
+    "EVAL_PERIOD": "8",
+    "EVAL_STEPS": "1",
+    "CHECKPOINT_PERIOD": "4",
+}
+RECIPE = ("--gin_file=gin/models/tiny.gin", "--gin_file=gin/recipes/quickstart_cot.gin")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Prepared problems, and a place for compiled programs."""
+    root = tmp_path_factory.mktemp("launch")
+    for split, count in {"train": 40, "validation": 6, "test": 5}.items():
+        problems = embedded.generate(count=count, seed=0, split=split)
+        write_jsonl(root / "data" / "embedded" / f"{split}.jsonl", problems)
+    return {
+        **os.environ,
+        "T5DISTILL_DATA_DIR": str(root / "data"),
+        "T5DISTILL_COMPILATION_CACHE": str(root / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def start(environment, command, **macros):
+    changed = {**MACROS, **macros} if command == "train" else macros
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", f"t5distill.{command}", f"--gin_file=gin/runs/{command}.gin"),
+            *RECIPE,
+            *(f"--gin.{name}={value}" for name, value in changed.items()),
+        ],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, code=0):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, err[-3000:]
+    return out, err
+
+
+def metrics(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def wait_for_step(process, directory, step):
+    deadline = time.monotonic() + 300
+    while True:
+        assert process.poll() is None, process.stderr.read()[-3000:]
+        assert time.monotonic() < deadline
+        path = directory / "metrics.jsonl"
+        if path.exists() and len(lines := path.read_text().splitlines()) >= 1:
+            if any(json.loads(x)["step"] >= step for x in lines if x.endswith("}")):
+                return
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def trained(environment, tmp_path_factory):
+    """An unbroken run."""
+    directory = tmp_path_factory.mktemp("run") / "unbroken"
+    out, _ = finish(start(environment, "train", MODEL_DIR=f"'{directory}'"))
+    return directory, out
+
+
+def test_a_run_leaves_everything_behind(trained):
+    directory, out = trained
+    assert f"step {STEPS}, loss" in out
+    steps = [row["step"] for row in metrics(directory) if "loss" in row]
+    assert steps == list(range(1, STEPS + 1))
+    evaluated = [row for row in metrics(directory) if "validation_accuracy" in row]
+    assert [row["step"] for row in evaluated] == [8, 16, 24]
+    assert all("validation_loss" in row for row in evaluated)
+    config = json.loads((directory / "config.json").read_text())
+    assert config["model"]["emb_dim"] == 32
+    assert config["vocab"] == {"name": "byt5", "path": None}
+    assert (config["task"], config["style"]) == ("embedded_cot", "cot")
+    best = json.loads((directory / "best.json").read_text())
+    assert best["step"] in (8, 16, 24)
+    assert (directory / f"checkpoint_{STEPS}").is_dir()
+    assert list((directory / "tensorboard").iterdir())
+    run = json.loads((directory / "run.json").read_text())
+    assert run["versions"]["jax"]
+    assert "TRAIN_STEPS = 24" in (directory / "config.gin").read_text()
+
+
+def test_a_stopped_and_killed_run_ends_like_an_unbroken_one(environment, trained, tmp_path):
+    directory = tmp_path / "broken"
+    macros = {"MODEL_DIR": f"'{directory}'"}
+
+    process = start(environment, "train", **macros)
+    wait_for_step(process, directory, 2)
+    process.send_signal(signal.SIGTERM)
+    _, err = finish(process, code=128 + signal.SIGTERM)
+    assert "saved first" in err
+    stopped_at = metrics(directory)[-1]["step"]
+    assert (directory / f"checkpoint_{stopped_at}").is_dir()
+    assert json.loads((directory / "run.json").read_text())["stopped"]
+
+    process = start(environment, "train", **macros)
+    wait_for_step(process, directory, stopped_at + 5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    finish(start(environment, "train", **macros))
+    kept = ("step", "loss", "validation_loss", "validation_accuracy")
+    rows, wanted = (
+        [{k: row[k] for k in kept if k in row} for row in metrics(d)] for d in (directory, trained[0])
+    )
+    assert rows == wanted
+
+
+def test_infer_and_eval(environment, trained, tmp_path):
+    macros = {
+        "CHECKPOINT_PATH": f"'{trained[0]}'",
+        "MIXTURE_OR_TASK_NAME": "'embedded_cot'",
+        "TASK_FEATURE_LENGTHS": "{'inputs': 192, 'targets': 24}",
+        "VOCAB": "'byt5'",
+    }
+    sampling = {"DECODING": "'sample'", "NUM_SAMPLES": "2"}
+    infer = start(environment, "infer", INFER_OUTPUT_DIR=f"'{tmp_path}'", **macros, **sampling)
+    out, _ = finish(infer)
+    assert "5 problems" in out
+    lines = (tmp_path / "embedded_cot__byt5-test.jsonl").read_text().splitlines()
+    assert [json.loads(line)["sample"] for line in lines] == [0, 1] * 5
+    out, _ = finish(start(environment, "eval", EVAL_OUTPUT_DIR=f"'{tmp_path}'", **macros))
+    assert "accuracy" in out
+    scored = tmp_path / "embedded_cot__byt5-test"
+    assert json.loads((scored / "scores.json").read_text())["n"] == 5
+    problems = pathlib.Path(environment["T5DISTILL_DATA_DIR"]) / "embedded" / "test.jsonl"
+    wanted = [problem.id for problem in read_jsonl(Problem, problems)]
+    verdicts = (scored / "verdicts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["problem_id"] for line in verdicts] == wanted
+
+
+@pytest.mark.parametrize(
+    "macros, message",
+    [
+        ({"MIXTURE_OR_TASK_NAME": "'embeded_cot'"}, "did you mean embedded_cot"),
+        ({"VOCAB_SIZE": "128"}, "VOCAB_SIZE is 128; the model file does not fit"),
+        ({"TASK_FEATURE_LENGTHS": "{'inputs': 8}"}, "wanted tokens of inputs and targets"),
+        ({"OPTIMIZER": "'adam'"}, "did you mean adamw"),
+        ({"EVAL_SPLIT": "'dev'"}, "no split 'dev'"),
+        ({"INITIAL_CHECKPOINT_PATH": "'nowhere'"}, "which does not exist"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_written(
+    environment, monkeypatch, tmp_path, capsys, macros, message
+):
+    from t5distill.__main__ import main
+
+    monkeypatch.setenv("T5DISTILL_DATA_DIR", environment["T5DISTILL_DATA_DIR"])
+    monkeypatch.setenv("T5DISTILL_COMPILATION_CACHE", "")
+    monkeypatch.chdir(ROOT)
+    given = {**MACROS, "MODEL_DIR": f"'{tmp_path / 'x'}'", **macros}
+    arguments = [f"--gin.{name}={value}" for name, value in given.items()]
+    assert main(["train", "--gin_file=gin/runs/train.gin", *RECIPE, *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("x/checkpoint_*"))
