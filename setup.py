@@ -17,6 +17,7 @@ CORE = [
     "importlib_resources",  # needed by tensorflow-datasets to write, which does not declare it
     "gin-config>=0.5",
     "clu>=0.0.12",
+    "tensorboard",  # which clu imports and does not declare
     "sentencepiece>=0.2",
     "numpy",
     "tqdm",

@@ -127,7 +127,7 @@ def _serve(pipe: Connection, contender: Engine, workload: Workload) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     try:
         if "tensorflow" in contender.needs:
-            quiet.import_tensorflow()
+            _import_tensorflow()
         engine = importlib.import_module(contender.module)
     except ImportError as e:
         pipe.send(("missing", f"{type(e).__name__}: {e}"))
@@ -157,6 +157,14 @@ def _serve(pipe: Connection, contender: Engine, workload: Workload) -> None:
         except Exception as e:
             traceback.print_exc()
             pipe.send(("error", f"{type(e).__name__}: {e}"))
+
+
+def _import_tensorflow() -> None:
+    """Import TensorFlow first and without notices, so that they do not bury the tables."""
+    quiet.import_tensorflow()
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)
 
 
 def _version(distribution: str) -> str:

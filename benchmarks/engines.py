@@ -31,7 +31,7 @@ from t5distill.student.config import T5Config
 
 PHASES = ("training", "decoding")
 TINY = T5Config(
-    emb_dim=64, num_heads=2, head_dim=32, mlp_dim=128, num_encoder_layers=2, num_decoder_layers=2
+    emb_dim=64, num_heads=2, head_dim=32, mlp_dim=128, num_encoder_layers=1, num_decoder_layers=1
 )
 # Row lengths to pack into (inputs, targets); the first is that of the GSM8K recipe.
 LAYOUTS = ((512, 512), (256, 256))
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     report: dict[str, Any] = {
         "machine": {
             "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": workload.cores(),
             "load_before": os.getloadavg(),
         },
         "not_installed": {},

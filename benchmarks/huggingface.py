@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 import transformers
 from transformers.optimization import Adafactor
 
-from benchmarks.workload import Turn, Workload
+from benchmarks.workload import Turn, Workload, cores
 from t5distill.student.huggingface import config_to_huggingface, to_huggingface
 
 DISTRIBUTIONS = ("torch", "transformers")
@@ -42,7 +41,7 @@ def _within(sizes: Sequence[int], count: int) -> list[int]:
 
 def _model(workload: Workload, dtype: str) -> transformers.T5ForConditionalGeneration:
     """Build the network with the workload's weights."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     config = workload.config
     model = transformers.T5ForConditionalGeneration(
         transformers.T5Config(**config_to_huggingface(config))

@@ -96,6 +96,13 @@ class Request:
     checkpoint: str | None = None
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def check_files(data: str, vocab: str) -> None:
     """Raise UserError where the official files or the vocabulary are missing."""
     for path, option, what in (

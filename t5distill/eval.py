@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from t5distill.decoder import Decoder
 
 RUN_FILE = "gin/runs/eval.gin"
+ENTRY = "t5distill.eval.evaluate"
 HELP = "Decode a split of a task with a trained student and score it against the problems."
 EXAMPLE = (
     f"t5distill eval --gin_file={RUN_FILE} --gin_file=gin/models/tiny.gin "
@@ -28,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read the gin files, decode and score."""
-    main = gin_files.load(args, run_file=RUN_FILE, entry="t5distill.eval.evaluate")
+    files = gin_files.checked(args, run_file=RUN_FILE, entry=ENTRY)
     runtime.start(args)
-    main()
+    gin_files.configured(files, args, entry=ENTRY)()
 
 
 def evaluate(*, decoder: Decoder, output_dir: str) -> None:

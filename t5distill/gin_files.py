@@ -90,11 +90,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, run_file: str) -> None:
     )
 
 
-def load(args: argparse.Namespace, *, run_file: str, entry: str) -> Callable[..., Any]:
-    """Check and read everything that the command line names; return the function to call.
+def checked(args: argparse.Namespace, *, run_file: str, entry: str) -> list[GinFile]:
+    """Read the files that the command line names and check everything in them and on it.
 
-    Run files are read first, in whatever order they were given, then the other files in theirs,
-    then the command line: the later wins.
+    Nothing is imported for it, so that a mistake is named at once.
 
     Args:
       args: of a parser that `add_arguments` has seen.
@@ -105,24 +104,50 @@ def load(args: argparse.Namespace, *, run_file: str, entry: str) -> Callable[...
       UserError: a file is missing or malformed, a macro is unknown, not a literal, or required and
         not set.
     """
-    roots = search_roots(args.gin_search_paths.split(",") if args.gin_search_paths else [])
+    roots = search_roots(_folders(args))
     files = [read(find(name, roots)) for name in args.gin_file]
     check(files, args.gin_bindings, run_file=run_file)
     if not any(f".{entry}".endswith(f".{name}") for f in files for name in f.configures):
         raise UserError(f"no gin file configures {entry}; give --gin_file={run_file}")
-    ordered = sorted(files, key=lambda f: not f.is_run_file)
-    for root in roots:
+    return files
+
+
+def configured(
+    files: Sequence[GinFile], args: argparse.Namespace, *, entry: str
+) -> Callable[[], Any]:
+    """Give checked files to gin and return the function to call.
+
+    Run files are read first, in whatever order they were given, then the other files in theirs,
+    then the command line: the later wins.
+
+    Raises:
+      UserError: gin finds something that it cannot read or import.
+    """
+    for root in search_roots(_folders(args)):
         gin.add_config_file_search_path(str(root))
     gin.clear_config()
     try:
         gin.parse_config_files_and_bindings(
-            [str(f.path) for f in ordered],
+            [str(f.path) for f in sorted(files, key=lambda f: not f.is_run_file)],
             list(args.gin_bindings),
             print_includes_and_imports=False,
         )
-        return gin.get_configurable(entry)
+        function = gin.get_configurable(entry)
     except (ValueError, SyntaxError, ImportError, AttributeError, TypeError, OSError) as e:
         raise UserError(f"gin: {e}") from e
+
+    def call() -> Any:
+        try:
+            return function()
+        except UserError as e:
+            # Gin appends where in the configuration the call stood; the message needs no such help.
+            raise UserError(str(e).split("\n  In call to configurable")[0]) from e
+
+    return call
+
+
+def _folders(args: argparse.Namespace) -> list[str]:
+    return [folder for folder in args.gin_search_paths.split(",") if folder]
 
 
 def search_roots(extra: Iterable[str] = ()) -> list[pathlib.Path]:

@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -168,12 +169,16 @@ def write_record(directory: str, record: dict[str, Any], *, config: str, **more:
     place = epath.Path(directory)
     place.mkdir(parents=True, exist_ok=True)
     (place / "config.gin").write_text(config)
-    ended = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    checkpoints.write_json(place / "run.json", {**record, "ended": ended, **more})
+    ended = {
+        "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        # In KiB on Linux; of this process, since it began.
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    checkpoints.write_json(place / "run.json", {**record, **ended, **more})
 
 
 def summary(directory: str, step: int, metrics: dict[str, float]) -> str:
     """Return one line for the terminal: where training stands."""
     shown = ("loss", "validation_loss", "validation_accuracy")
     parts = [f"{name} {metrics[name]:.4f}" for name in shown if name in metrics]
-    return f"{directory}: step {step}, {', '.join(parts)}"
+    return f"{directory}: {', '.join([f'step {step}', *parts])}"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from t5distill.student.settings import Settings
 
 RUN_FILE = "gin/runs/train.gin"
+ENTRY = "t5distill.train.train"
 HELP = (
     "Fine-tune a student. MODEL_DIR then holds checkpoints, metrics and configuration; the same "
     "command again resumes an interrupted run."
@@ -32,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the gin files and train."""
-    main = gin_files.load(args, run_file=RUN_FILE, entry="t5distill.train.train")
+    files = gin_files.checked(args, run_file=RUN_FILE, entry=ENTRY)
     runtime.start(args)
-    return main()
+    return gin_files.configured(files, args, entry=ENTRY)()
 
 
 def train(

@@ -1,9 +1,11 @@
 """Each run file with each model and recipe: gin's own parser, and the objects that come out."""
 
 import argparse
+import dataclasses
 import pathlib
 
 import gin
+import jax
 import pytest
 
 from t5distill import gin_files
@@ -28,15 +30,39 @@ def load(run, model, recipe):
         gin_bindings=bindings,
         gin_search_paths="",
     )
-    return gin_files.load(args, run_file=f"gin/runs/{run}.gin", entry=entry)
+    files = gin_files.checked(args, run_file=f"gin/runs/{run}.gin", entry=entry)
+    return gin_files.configured(files, args, entry=entry)
 
 
-@pytest.mark.parametrize("model", MODELS)
+def size(tree):
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def count_parameters(config):
+    """Count without building a deep network: layers of a stack are alike."""
+    one = dataclasses.replace(config, num_encoder_layers=1, num_decoder_layers=1)
+    params = network.parameters(network.abstract_model(one))
+    return (
+        size(params)
+        + (config.num_encoder_layers - 1) * size(params["encoder"]["layers_0"])
+        + (config.num_decoder_layers - 1) * size(params["decoder"]["layers_0"])
+    )
+
+
+def test_flan_t5_differs_from_t5_1_1_in_its_weights_alone():
+    for flan in (m for m in MODELS if m.startswith("flan")):
+        same, other = (
+            gin_files.read(GIN / "models" / f"{name}.gin").macros
+            for name in (flan, flan.replace("flan_t5", "t5_1_1"))
+        )
+        differing = {name for name in same if name not in other or same[name][0] != other[name][0]}
+        assert differing == {"INITIAL_CHECKPOINT_PATH"}
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if not m.startswith("flan")])
 def test_models_and_their_sizes(model):
     load("train", model, "gsm8k_gold_cot")
-    config = gin.get_configurable(T5Config)()
-    params = network.parameters(network.abstract_model(config))
-    count = sum(x.size for x in network.jax.tree.leaves(params))
+    count = count_parameters(gin.get_configurable(T5Config)())
     header = (GIN / "models" / f"{model}.gin").read_text()
     unit = 1e9 if "billion parameters" in header else 1e6
     stated = float(header.split("illion parameters")[0].split()[-2])

@@ -30,7 +30,8 @@ def load(tmp_path, *files, bindings=(), entry="datetime.date", search=""):
         (tmp_path / f"{i}.gin").write_text(text)
         names.append(str(tmp_path / f"{i}.gin"))
     args = argparse.Namespace(gin_file=names, gin_bindings=list(bindings), gin_search_paths=search)
-    return gin_files.load(args, run_file="gin/runs/train.gin", entry=entry)
+    files = gin_files.checked(args, run_file="gin/runs/train.gin", entry=entry)
+    return gin_files.configured(files, args, entry=entry)
 
 
 def test_the_command_line_wins_over_a_recipe_and_a_recipe_over_a_run_file(tmp_path):

@@ -30,6 +30,7 @@ MACROS = {
     "BATCH_SIZE": "2",
     "OPTIMIZER": "'adafactor'",
     "LEARNING_RATE": "1e-2",
+    "WARMUP_STEPS": "4",
     "DROPOUT_RATE": "0.1",
     "LOG_PERIOD": "1",
     "EVAL_PERIOD": "8",
@@ -89,9 +90,9 @@ def wait_for_step(process, directory, step):
         assert process.poll() is None, process.stderr.read()[-3000:]
         assert time.monotonic() < deadline
         path = directory / "metrics.jsonl"
-        if path.exists() and len(lines := path.read_text().splitlines()) >= 1:
-            if any(json.loads(x)["step"] >= step for x in lines if x.endswith("}")):
-                return
+        lines = path.read_text().splitlines() if path.exists() else []
+        if any(json.loads(x)["step"] >= step for x in lines if x.endswith("}")):
+            return
         time.sleep(0.01)
 
 
@@ -145,7 +146,8 @@ def test_a_stopped_and_killed_run_ends_like_an_unbroken_one(environment, trained
     finish(start(environment, "train", **macros))
     kept = ("step", "loss", "validation_loss", "validation_accuracy")
     rows, wanted = (
-        [{k: row[k] for k in kept if k in row} for row in metrics(d)] for d in (directory, trained[0])
+        [{k: row[k] for k in kept if k in row} for row in metrics(d)]
+        for d in (directory, trained[0])
     )
     assert rows == wanted
 

@@ -216,7 +216,7 @@ def test_stop_saves_and_the_next_run_resumes(tmp_path, plain):
 
 def test_initial_weights_begin_at_step_0_and_resuming_wins_over_them(tmp_path, plain):
     params = plain[0].state.params
-    outcome, log = fit(
+    _, log = fit(
         tmp_path / "new",
         settings=dataclasses.replace(SETTINGS, train_steps=2),
         initial=lambda wanted: params,
