@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from typing import Any, NamedTuple
 
@@ -40,9 +41,15 @@ class Restored(NamedTuple):
     metrics: dict[str, float]
 
 
+def absolute(path: epath.PathLike) -> epath.Path:
+    """Return a path that Orbax takes: it refuses relative ones. Bucket addresses stay."""
+    text = os.fspath(path)
+    return epath.Path(text if "://" in text else os.path.abspath(text))
+
+
 def checkpoint_path(directory: epath.PathLike, step: int) -> epath.Path:
     """Return where the checkpoint of that step lies, or will lie."""
-    return epath.Path(directory) / f"checkpoint_{step}"
+    return absolute(directory) / f"checkpoint_{step}"
 
 
 def is_whole(path: epath.Path) -> bool:
@@ -147,7 +154,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: epath.PathLike, keep: int = 2):
-        self.directory = epath.Path(directory)
+        self.directory = absolute(directory)
         if keep < 1:
             raise UserError(f"KEEP_CHECKPOINTS is {keep}, wanted at least 1")
         self.keep = keep
@@ -242,7 +249,7 @@ def find(path: epath.PathLike, step: int | str | None = None) -> epath.Path:
     Raises:
       UserError: there is no such whole checkpoint.
     """
-    path = epath.Path(path)
+    path = absolute(path)
     if _NAME.fullmatch(path.name) and step is None:
         if is_whole(path):
             return path

@@ -119,3 +119,10 @@ def test_nothing_there_is_said_plainly(tmp_path):
         checkpoints.find(tmp_path, 4)
     with pytest.raises(UserError, match=r"no config\.json"):
         checkpoints.read_config(tmp_path)
+
+
+def test_a_relative_directory_will_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save("runs/some", {1: {}})
+    assert checkpoints.steps("runs/some") == [1]
+    np.testing.assert_array_equal(checkpoints.load_params("runs/some")["b"], np.ones(2))
