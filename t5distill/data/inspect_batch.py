@@ -40,11 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read the first batch and print it."""
     import importlib
-    import os
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from t5distill import quiet
+
     if args.batch_size < 1 or min(args.lengths) < 2:
         raise UserError("wanted --batch-size of at least 1 and --lengths of at least 2 tokens")
+    quiet.import_tensorflow()
     try:
         importlib.import_module(args.module)
     except ModuleNotFoundError as e:
