@@ -83,7 +83,7 @@ class Feed:
 
     def record(self) -> dict[str, Any]:
         """Return what config.json says of the data, so that a student can be asked questions."""
-        styles = {each.style for each in self._sets()}
+        styles = sets.styles(data.resolve(self.task, self.vocab))
         path = None
         if self.vocab in vocabularies.MODEL_FILES:
             path = vocabularies.model_file(self.vocab)
@@ -110,9 +110,18 @@ class Feed:
 
         return one_pass
 
-    def accuracy(self, config: T5Config, mesh: Mesh) -> Callable[[Any, int], dict[str, float]]:
-        """Return what decodes the validation problems and judges the answers."""
-        chosen = self._sets()
+    def accuracy(
+        self, config: T5Config, mesh: Mesh
+    ) -> Callable[[Any, int], dict[str, float]] | None:
+        """Return what decodes the validation problems and judges the answers.
+
+        None where a task was not made by `data.register` and so does not say what its problems are;
+        the best checkpoint is then the one with the lowest loss.
+        """
+        name = data.resolve(self.eval_task or self.task, self.vocab)
+        if None in sets.styles(name):
+            return None
+        chosen = sets.evaluation_sets(name, self.eval_split)
         # SeqIO's own object, which reads gs:// too; it declares its methods more widely.
         vocabulary: Any = data.vocabulary(self.vocab)
 
@@ -131,10 +140,6 @@ class Feed:
             )
 
         return measure
-
-    def _sets(self) -> list[sets.EvaluationSet]:
-        name = data.resolve(self.eval_task or self.task, self.vocab)
-        return sets.evaluation_sets(name, self.eval_split)
 
     def _stream(self, mesh: Mesh, name: str, **options: Any) -> Iterator[Batch]:
         """Yield this process's rows of each batch."""

@@ -41,9 +41,20 @@ def evaluation_sets(name: str, split: str) -> list[EvaluationSet]:
     Raises:
       UserError: a task was not registered through `t5distill.data.register`, or has no such split.
     """
+    return [_evaluation_set(task, split) for task in _tasks(name)]
+
+
+def styles(name: str) -> set[str | None]:
+    """Return the styles of a task, or of a mixture's tasks; None for one of other make."""
+    return {
+        task.source.chains.style if isinstance(task.source, ChainSource) else None
+        for task in _tasks(name)
+    }
+
+
+def _tasks(name: str) -> Sequence[seqio.Task]:
     found = seqio.get_mixture_or_task(name)
-    tasks = found.tasks if isinstance(found, seqio.Mixture) else [found]
-    return [_evaluation_set(task, split) for task in tasks]
+    return found.tasks if isinstance(found, seqio.Mixture) else [found]
 
 
 def _evaluation_set(task: seqio.Task, split: str) -> EvaluationSet:
