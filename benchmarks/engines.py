@@ -55,7 +55,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--checkpoint", metavar="DIR", help="weights; random ones by default")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default: 5)")
-    parser.add_argument("--examples", type=int, default=32, help="of a training turn (default: 32)")
+    # 34 fill six packed rows of 512 nearly as well as an endless stream would.
+    parser.add_argument("--examples", type=int, default=34, help="of a training turn (default: 34)")
     parser.add_argument("--prompts", type=int, default=32, help="of a decoding turn (default: 32)")
     parser.add_argument("--max-tokens", type=int, default=128, help="of an output (default: 128)")
     parser.add_argument(
