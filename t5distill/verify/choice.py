@@ -32,8 +32,20 @@ _JOINED = re.compile(
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
-    r"\b(?:not|isn't|cannot be|never|neither|nor)\s+(?:\w+\s)?\W{0,2}$", re.IGNORECASE
+    r"\b(?:not|isn't|can(?:not|'t) be|never|neither|nor|anything but|everything but|except|"
+    r"(?:rul(?:e[sd]?|ing) out|eliminat(?:e[sd]?|ing)|exclud(?:e[sd]?|ing)|reject(?:s|ed|ing)?))"
+    r"\s+(?:\w+\s)?\W{0,2}$",
+    re.IGNORECASE,
 )
+_DENIED_AFTER = re.compile(
+    r"\W{0,2}\s(?:(?:is|are|was|were|seems)\s(?:\w+ly\s)?"
+    r"(?:not|wrong|incorrect|false|impossible|out|ruled out|eliminated|excluded)\b"
+    r"|(?:isn't|aren't|wasn't|can't be|cannot be|does not|doesn't)\b)",
+    re.IGNORECASE,
+)
+# An opening "A:" is a label, as in "Q: ... A: ...", where anything but option A follows it.
+_LABEL = re.compile(r"\s*A ?: *")
+_ENDS = re.compile(r"[.!?]+(?=[\s\"')\]}]|$)")
 _NUMBER = re.compile(r"[-+$]{0,2}[0-9][0-9., ]*%?")
 
 
@@ -71,9 +83,20 @@ class Options:
             if len(text) > 1:
                 owners.setdefault(text, []).append(letter)
         self.patterns = [
-            (letters, re.compile(rf"(?<![\w]){re.escape(text)}(?![\w]|[.,][0-9])"))
+            (letters, re.compile(_before(text) + re.escape(text) + r"(?![\w]|[.,][0-9])"))
             for text, letters in sorted(owners.items(), key=lambda item: -len(item[0]))
         ]
+        self.ending = [
+            re.compile(r"\s+".join(map(re.escape, whole.split())), re.IGNORECASE)
+            for whole in map(plain, choices or ())
+            if _ENDS.search(whole) and len(whole) > 2
+        ]
+
+    def without_ends(self, text: str) -> str:
+        """Return `text` without the marks inside option texts that would end a statement."""
+        for pattern in self.ending:
+            text = pattern.sub(lambda found: _ENDS.sub("", found[0]), text)
+        return text
 
     def twins(self, letter: str) -> frozenset[str]:
         """Return a letter with the letters of options that have the same text."""
@@ -82,6 +105,13 @@ class Options:
         text = self.texts[self.letters.index(letter)]
         twins = [x for x, other in zip(self.letters, self.texts, strict=True) if other == text]
         return frozenset([letter, *twins] if text else letter)
+
+    def letter_of(self, character: str) -> str:
+        """Return the letter that one character names: itself, or an option whose text it is."""
+        letter = character.upper()
+        if letter not in self.letters and character.lower() in self.texts:
+            return self.letters[self.texts.index(character.lower())]
+        return letter
 
     def numbers(self) -> list[tuple[str, Quantity]]:
         """Return the letters of options that are numbers, with their values."""
@@ -109,6 +139,9 @@ def last(piece: Piece, options: Options) -> Reading:
     """Read the one option that a statement names."""
     text = _normal(piece.text[-WINDOW:])
     mentions = _mentions(text, options)
+    if label := _LABEL.match(text):
+        rest = text[label.end() :]
+        text, mentions = rest, _mentions(rest, options)
     if not mentions:
         return empty("no option in the last statement")
     mentions = _affirmed(text, mentions)
@@ -144,6 +177,11 @@ def same(answer: Choice, wanted: Choice) -> bool:
     return bool(answer.letters & wanted.letters)
 
 
+def _before(text: str) -> str:
+    """Return what may not stand before an option's text: a sign or a point makes other numbers."""
+    return r"(?<![\w.+–-])" if text[0].isdigit() else r"(?<!\w)"
+
+
 def _normal(text: str) -> str:
     """Return a statement on one line, LaTeX resolved; case is kept, since it tells letters."""
     text = from_latex(text) if "\\" in text else text
@@ -152,7 +190,8 @@ def _normal(text: str) -> str:
 
 def _option(text: str) -> str:
     """Return an option's text as it is looked for: small, no article, no final point."""
-    text = " ".join(from_latex(plain(text)).replace("$", " $").split()).lower().strip(" .\"'")
+    text = _ENDS.sub("", from_latex(plain(text)).replace("$", " $"))
+    text = " ".join(text.split()).lower().strip(" .\"'")
     shorter = _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
     return shorter if len(shorter) > 1 else text
 
@@ -161,7 +200,7 @@ def _mentions(text: str, options: Options) -> list[_Mention]:
     """Return the options named in `text`, in order; a letter and its own text are one mention."""
     only = _ONLY_LETTER.fullmatch(text)
     if only:
-        letter = only["only"].upper()
+        letter = options.letter_of(only["only"])
         return [
             _Mention(only.start("only"), only.end("only"), options.twins(letter), letter, False)
         ]
@@ -182,8 +221,13 @@ def _mentions(text: str, options: Options) -> list[_Mention]:
 
 
 def _affirmed(text: str, mentions: list[_Mention]) -> list[_Mention]:
-    """Return the mentions without those that a "not" denies."""
-    return [m for m in mentions if not _NEGATED.search(text[max(0, m.start - 30) : m.start])]
+    """Return the mentions that no "not", "rule out" or "is wrong" denies."""
+    return [
+        m
+        for m in mentions
+        if not _NEGATED.search(text[max(0, m.start - 30) : m.start])
+        and not _DENIED_AFTER.match(text, m.end)
+    ]
 
 
 def _letter_mentions(text: str, options: Options) -> list[_Mention]:
@@ -228,7 +272,9 @@ def _decide(text: str, mentions: list[_Mention], chosen: _Mention, options: Opti
         between = text[left.end : right.start]
         # A letter with the text of another option: "(e) wait for orders" where that is (d).
         labelled = not left.by_text and right.by_text and not re.search(r"\w", between)
-        if labelled or (len(between) < 40 and _JOINED.fullmatch(between) and between.strip()):
+        listed = not (left.by_text or right.by_text) and not between.strip(" ;,/&+()[]")
+        joined = len(between) < 40 and _JOINED.fullmatch(between) and between.strip()
+        if labelled or listed or joined:
             return undecided("two options without a decision")
     before = text[max(0, chosen.start - 20) : chosen.start]
     following = mentions[i + 1 :]

@@ -21,7 +21,7 @@ _YEAR = r"(?P<year>[0-9]{4})(?![0-9])"
 _FORMS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"(?<![0-9/])(?P<number>[0-9]{1,2}) ?/ ?(?P<day>[0-9]{1,2}) ?/ ?" + _YEAR + r"(?! ?/)",
+        r"(?<![0-9/])(?P<number>[0-9]{1,2}) ?/ ?(?P<day>[0-9]{1,2}) ?/ ?" + _YEAR + r"(?!/)",
         r"(?<![0-9])" + _YEAR + r"(?P<cut>[-/])(?P<number>[0-9]{1,2})(?P=cut)(?P<day>[0-9]{1,2})"
         r"(?![0-9])",
         _MONTH + r" {1,3}(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?(?: ?, ?| {1,3})" + _YEAR,
@@ -31,7 +31,14 @@ _FORMS = [
         + _YEAR,
     )
 ]
-_JOINED = re.compile(r"\W*(?:\b(?:or|and|to|through|until)\b|[-–/])\W*", re.IGNORECASE)
+_JOINED = re.compile(r"\W*(?:\b(?:or|and|to|through|until)\b|[-–/,;&]|\s)\W*", re.IGNORECASE)
+# A date that is denied, or that another one is counted from, is not the answer.
+_NOT_THIS = re.compile(
+    r"\b(?:not|isn't|wasn't|never|can(?:not|'t) be|(?:after|before|since|until|till|following|"
+    r"preceding|prior to)|(?:days?|weeks?|months?|years?)\s(?:later than|earlier than|from))"
+    r"\s+(?:the\s|on\s)?\W{0,2}$",
+    re.IGNORECASE,
+)
 
 
 def marked(piece: Piece) -> Reading:
@@ -65,6 +72,9 @@ def _read(text: str, *, first: bool) -> Reading:
     found = sorted((m for form in _FORMS for m in form.finditer(text)), key=lambda m: m.start())
     if not found:
         return empty("no date")
+    found = [m for m in found if not _NOT_THIS.search(text[max(0, m.start() - 40) : m.start()])]
+    if not found:
+        return undecided("the date is denied, or another is counted from it")
     result = [m for m in found if m.start() > text.rfind("=")]
     chosen = (result or found)[0] if first else found[-1]
     day = _day(chosen)

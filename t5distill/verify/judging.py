@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +14,14 @@ from t5distill.verify.readings import Reading
 
 
 class _Reader(NamedTuple):
+    """The functions that know one kind of answer; `prepare` sees the text before all others."""
+
     marked: Callable[[Piece], Reading]
     last: Callable[[Piece], Reading]
     gold: Callable[[str], Any]
     same: Callable[[Any, Any], bool]
+    prepare: Callable[[str], str] = str
+    heads_chain: Callable[[Piece], bool] = lambda _: False
 
 
 class _Finding(NamedTuple):
@@ -97,7 +102,7 @@ def _text(gold: object) -> str:
 
 
 def _reader(kind: str, choices: Sequence[str] | None) -> _Reader:
-    """Return the four functions that know one kind of answer."""
+    """Return the functions that know one kind of answer."""
     if kind == "choice":
         options = choice.Options(choices)
         return _Reader(
@@ -105,6 +110,7 @@ def _reader(kind: str, choices: Sequence[str] | None) -> _Reader:
             lambda piece: choice.last(piece, options),
             lambda text: choice.gold(text, options),
             choice.same,
+            options.without_ends,
         )
     modules = {
         "numeric": numeric,
@@ -116,18 +122,21 @@ def _reader(kind: str, choices: Sequence[str] | None) -> _Reader:
     if kind not in modules:
         raise ValueError(f"kind is {kind!r}, wanted one of {', '.join(KINDS)}")
     module = modules[kind]
-    return _Reader(module.marked, module.last, module.gold, module.same)
+    reader = _Reader(module.marked, module.last, module.gold, module.same)
+    return reader._replace(heads_chain=numeric.heads_chain) if kind == "numeric" else reader
 
 
 def _find(text: str, reader: _Reader, *, finished: bool) -> _Finding:
     """Find the answer of a text: after the last complete mark, else in the last statement."""
-    whole = plain(text)
+    whole = reader.prepare(plain(text))
     text = own_part(whole)
     ended = finished or len(text) < len(whole)  # a new question follows: this chain had ended
     latest: tuple[Piece, Reading] | None = None
     for piece in marked_pieces(text):
         reading = reader.marked(piece)
         latest = latest or (piece, reading)
+        if _heads_chain(text, piece) and reader.heads_chain(piece):
+            break  # "Answer: John had 3 apples. He bought 2. 3 + 2 = 5. He has 5."
         cut_off = not ended and not piece.closed and reading.at_end
         if reading.status == "empty" or cut_off:
             continue
@@ -139,7 +148,8 @@ def _find(text: str, reader: _Reader, *, finished: bool) -> _Finding:
         return _Finding(reading, None, extraction, "Read after an answer mark.")
     if not finished:
         return _Finding(None, "truncated", "none", "Cut off before a complete marked answer.")
-    if latest and in_last_statement(text, latest[0].start):
+    headed = latest and _heads_chain(text, latest[0])
+    if latest and not headed and in_last_statement(text, latest[0].start):
         why = latest[1].why or "nothing follows it"
         return _Finding(None, "no_answer", "none", f"There is an answer mark, but {why}.")
     statement = last_statement(text)
@@ -151,3 +161,17 @@ def _find(text: str, reader: _Reader, *, finished: bool) -> _Finding:
     if reading.status != "value":
         return _Finding(None, "no_answer", "none", f"No answer mark: {reading.why}.")
     return _Finding(reading, None, "last", "No answer mark; read from the last statement.")
+
+
+_LABEL = re.compile(r"\W*answer ?:\W*", re.IGNORECASE)
+_SENTENCES = re.compile(r"[.!?]\s+\w")
+
+
+def _heads_chain(text: str, piece: Piece) -> bool:
+    """Tell whether a label opens the text and a chain, with an equation, follows its statement.
+
+    The policy says that the first quantity after a mark counts; this label marks the whole text.
+    """
+    label = piece.closed and piece.start < 40 and _LABEL.fullmatch(text[: piece.start])
+    rest = text[piece.end :] if label else ""
+    return "=" in rest and len(_SENTENCES.findall(rest)) >= 2

@@ -16,18 +16,24 @@ from t5distill.verify.quantities import Quantity, same_quantity
 from t5distill.verify.readings import Reading, empty, undecided
 
 _NUMERIC = re.compile(r"[-+0-9.,/*^()% $]*[0-9][-+0-9.,/*^()% $]*(?:[a-z ]{2,20})?")
-_SIMPLE = r"\(([\w.]+|sqrt\([\w.]+\))\)"
-_FRACTION = re.compile(f"{_SIMPLE}/{_SIMPLE}")
-_NAMED = re.compile(r"^[a-z](?:\([a-z]\))? ?= ?(?=[^=]+$)")
+# Brackets of a fraction that change nothing: `(ab)/c`, `a/(12)`; but `1/(2x)` needs its own.
+_TOP = re.compile(r"(?<![\w)\]}^])\(([\w.]+|sqrt\([\w.]+\))\)/")
+_BOTTOM = re.compile(r"/\(([0-9]+(?:\.[0-9]+)?|[^\W\d_]|sqrt\([\w.]+\))\)(?![\w(^])")
+_NAMED = re.compile(r"^(?P<name>[a-z](?:\([a-z]\))?) ?= ?(?=[^=]+$)")
+_NAMED_LAST = re.compile(r"^(?P<value>[^=]{2,}|[0-9]) ?= ?(?P<name>[a-z])$")
 
 
 @dataclasses.dataclass(frozen=True)
 class Formula:
-    """An answer: its normal form, its value where it is one number, its parts where a tuple."""
+    """An answer: its normal form, its value where it is one number, its parts where a tuple.
+
+    `name` is the unknown that it is said to equal, if any.
+    """
 
     form: str
     quantity: Quantity | None
     parts: tuple[Formula, ...] = ()
+    name: str = ""
 
 
 def marked(piece: Piece) -> Reading:
@@ -55,6 +61,8 @@ def gold(text: str) -> Formula:
 
 def same(answer: Formula, wanted: Formula) -> bool:
     """Tell whether two formulas are the same (see the module's docstring)."""
+    if len(answer.name) == len(wanted.name) == 1 and answer.name != wanted.name:
+        return False
     if answer.form == wanted.form:
         return True
     if answer.quantity and wanted.quantity:
@@ -76,19 +84,26 @@ def _read(text: str, *, closed: bool) -> Reading:
 
 
 def _formula(text: str, *, depth: int = 0) -> Formula:
-    plain = from_latex(text.strip()[:2000]).replace("$", " ").strip().rstrip(".").strip()
-    plain = _NAMED.sub("", " ".join(plain.split()))
-    form = re.sub(r"\s+", "", plain)
+    plain = from_latex(text.strip()[:2000]).replace("$", " ").replace("°", " ")
+    plain = " ".join(plain.strip().rstrip(".").split()).removeprefix("≈").strip()
+    name = ""
+    if found := _NAMED.match(plain):
+        name, plain = found["name"], plain[found.end() :]
+    elif found := _NAMED_LAST.match(plain):
+        name, plain = found["name"], found["value"].strip()
+    plain = re.sub(r"_(\w)", r"_{\1}", plain)  # `_2 8` as `_{2}8`
+    form = re.sub(r"(?<![0-9])\s+|\s+(?![0-9])", "", plain)  # "2 3" is not "23"
     form = re.sub(r"sqrt(\w)", r"sqrt(\1)", form)
-    form = _FRACTION.sub(r"\1/\2", form)
+    form = _BOTTOM.sub(r"/\1", _TOP.sub(r"\1/", form))
     form = re.sub(r"^\((\w)\)$", r"\1", form)
     form = re.sub(r"\^\((\w)\)", r"^\1", form)
     quantity = None
-    if _NUMERIC.fullmatch(plain):
+    pair = plain.startswith("(") and "," in plain  # `(1,234)` is no thousand
+    if _NUMERIC.fullmatch(plain) and not pair:
         reading = numeric.marked(Piece(plain, True, 0, len(plain)))
         quantity = reading.value if reading.status == "value" else None
     parts = () if quantity or depth > 3 else _parts(form, depth)
-    return Formula(form, quantity, parts)
+    return Formula(form, quantity, parts, name)
 
 
 def _parts(form: str, depth: int) -> tuple[Formula, ...]:

@@ -27,7 +27,7 @@ _END = re.compile(r"\n|[.!?]+(?=[\s\"')\]}$]|$)")
 # A text with more marks than this is a loop; only its last ones are looked at.
 MAX_MARKS = 1000
 
-_LEADING = re.compile(r"[\s:=>]*")
+_LEADING = re.compile(r"(?:[\s:]|=>?)*")
 # A heading of this kind is no answer mark: "#### Step 2: add them up".
 _HEADING = re.compile(r" {0,4}(?:step|part|question|problem|solution|explanation)\b", re.IGNORECASE)
 _ABBREVIATIONS = frozenset(
@@ -36,6 +36,7 @@ _ABBREVIATIONS = frozenset(
         "nov dec inc ltd co jr sr prof"
     )
 )
+_ITEM = re.compile(r"([0-9]{1,3})\)?")
 _LAST_WORD = re.compile(r"[A-Za-z.]{1,8}$")
 
 
@@ -48,6 +49,7 @@ class Piece(NamedTuple):
       start: where it begins in the whole text.
       end: where it ends there, closing mark excluded.
       closer: its closing mark: `.`, `?`, a line end, a brace, or nothing.
+      before: of a last statement, the mark that closes the one before it.
     """
 
     text: str
@@ -55,6 +57,7 @@ class Piece(NamedTuple):
     start: int
     end: int
     closer: str = ""
+    before: str = ""
 
 
 # How much of one statement is read. A statement without an end may be a megabyte of looping, and
@@ -113,19 +116,35 @@ def _abbreviated(text: str, end: re.Match[str]) -> bool:
 
 
 def last_statement(text: str) -> Piece | None:
-    """Return the last statement of a text that holds a letter or a digit, or None."""
+    """Return the last statement of a text that holds a letter or a digit, or None for no text.
+
+    Where nothing does ("> ] ]"), the whole text is one statement. A bare number that opens the next
+    item of a numbered list leaves an empty one.
+    """
     end = len(text)
     while end and not text[end - 1].isalnum():
         end -= 1
     if not end:
-        return None
+        whole = text.strip()
+        return Piece(whole, False, 0, len(text)) if whole else None
     closing = _END.search(text, end)
     while closing and _abbreviated(text, closing):
         closing = _END.search(text, closing.end())
     limit = closing.start() if closing else len(text)
     begin = _begin(text, end)
     closer = closing[0][0] if closing else ""
-    return Piece(text[begin:limit].strip(), bool(closing), begin, limit, closer)
+    words = text[begin:limit].strip()
+    if _opens_item(text[:begin], words):
+        words = ""
+    return Piece(words, bool(closing), begin, limit, closer, text[:begin].rstrip()[-1:])
+
+
+def _opens_item(before: str, words: str) -> bool:
+    r"""Tell whether a number is the one that follows in a numbered list: "2. Add.\n3."."""
+    found = _ITEM.fullmatch(words)
+    if not found or before[-1:] != "\n":
+        return False
+    return bool(re.search(rf"^ {{0,8}}{int(found[1]) - 1}[.)] ", before, re.MULTILINE))
 
 
 def _begin(text: str, end: int) -> int:

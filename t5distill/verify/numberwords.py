@@ -22,6 +22,18 @@ _TENS = {
     )
 }
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+# Scales as they follow figures: "5 bn", "2 lakh", "3 millions".
+SCALES_AFTER_FIGURES = {
+    **SCALES,
+    **{f"{name}s": value for name, value in SCALES.items()},
+    **{"hundred": 100, "hundreds": 100, "bn": 10**9, "lakh": 10**5, "lakhs": 10**5},
+    **{"crore": 10**7, "crores": 10**7},
+}
+# Parts as they follow figures: "5 thirds". Quarters are left out: more often they are coins.
+PARTS_AFTER_FIGURES = {
+    **{"halves": 2, "thirds": 3, "fourths": 4, "fifths": 5, "sixths": 6, "sevenths": 7},
+    **{"eighths": 8, "ninths": 9, "tenths": 10},
+}
 _PARTS = {
     **{"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4},
     **{"fourth": 4, "fourths": 4, "fifth": 5, "fifths": 5, "sixth": 6, "sixths": 6},

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import re
 
+from t5distill.verify import numberwords
 from t5distill.verify.arithmetic import ArithmeticProblem, value_of
 from t5distill.verify.chains import Chain, Segment, chains
+from t5distill.verify.hedges import (
+    HEDGES,
+    NOT_UNITS,
+    denied,
+    hedged_after,
+    hedged_before,
+    is_apart,
+    is_compound,
+)
 from t5distill.verify.markers import WINDOW, Piece
 from t5distill.verify.quantities import Quantity, negated, quantity_tokens, same_quantity
 from t5distill.verify.readings import Reading, empty, undecided
@@ -19,22 +29,29 @@ _PREFIXES = frozenset(
         "nearly almost minus negative usd us rs inr eur gbp"
     )
 )
-_HEDGES = frozenset(("or", "and", "to", "through", "versus", "vs", "till", "until"))
-_BETWEEN = frozenset(words("about approximately around maybe perhaps possibly either even else"))
-_NOT_UNITS = frozenset(
-    words(
-        "because since as so if when where which that who is are was were but not for with after "
-        "before then thus therefore"
-    )
-)
+# What turns the number after it, or before it, into another one.
+_MULTIPLES = frozenset(words("double twice triple thrice quadruple"))
+_POWERS = frozenset(("squared", "cubed"))
 # A statement that stops at one of these words has lost its end.
 _UNFINISHED = frozenset(
     words(
         "a an the of and or to for by with is are was be has have had that than in on from so per "
         "times plus minus equals costs cost makes make gives give means equal over then she he "
-        "they we it if"
+        "they we it if at"
     )
 )
+_CONCLUDES = re.compile(
+    r"\W*(?:so|thus|hence|therefore|finally|altogether|in total|overall)\b", re.IGNORECASE
+)
+# A word of which these are the beginning may, cut off, have changed the number before it.
+_CHANGING = (
+    *HEDGES,
+    *numberwords.SCALES_AFTER_FIGURES,
+    *numberwords.PARTS_AFTER_FIGURES,
+    *_POWERS,
+)
+# Words before the number of an answer that a label announces; more make it a sentence of a chain.
+_LEAD = re.compile(r"[^0-9\n]*")
 
 
 def marked(piece: Piece) -> Reading:
@@ -45,29 +62,29 @@ def marked(piece: Piece) -> Reading:
         return empty("no quantity follows the mark")
     chain = _first(tokens, found)
     if chain is None:
-        return undecided("the quantity is negated")
+        return undecided("the quantity is negated, or an equation is not solved")
     return _decide(tokens, chain)
+
+
+def heads_chain(piece: Piece) -> bool:
+    """Tell whether a statement is the first sentence of a chain rather than an answer."""
+    lead = _LEAD.match(piece.text)
+    return lead is not None and len(re.findall(r"[A-Za-z]+", lead[0])) >= 2
 
 
 def last(piece: Piece) -> Reading:
     """Read the last quantity of a statement; operands are never credited."""
     tokens = quantity_tokens(_tail(piece.text))
-    while tokens and tokens[-1].kind in ("break", "currency"):
-        tokens.pop()
-    if not tokens:
-        return empty("no quantity in the last statement")
-    ending = tokens[-1]
-    if ending.kind in ("op", "equals", "open"):
-        return empty("the chain is cut off before its result")
-    if not piece.closed and ending.kind == "word" and ending.text in _UNFINISHED:
+    if _is_cut_off(piece, tokens):
         return empty("the chain is cut off before its result")
     found = [c for c in chains(tokens) if _has_quantity(c)]
     figures = [c for c in found if not _is_words(tokens, c)]
     if not found:
         return empty("no quantity in the last statement")
-    chain = (figures or found)[-1]
+    found = _without_proof(tokens, figures or found)
+    chain = found[-1]
     segment = chain.segments[-1]
-    if chain.dangling:
+    if chain.dangling or (_is_added(piece) and not _concludes(piece, tokens, chain)):
         return empty("the chain is cut off before its result")
     if segment.bad:
         return undecided("the last quantity cannot be read")
@@ -76,10 +93,61 @@ def last(piece: Piece) -> Reading:
     quantity = _single(segment)
     if quantity is None:
         return undecided("the last quantity cannot be read")
-    apart = chain.first and _is_apart(tokens, chain.first)
-    if apart or _hedged_before(tokens, chain, quantity):
+    if _is_changed(tokens, chain):
+        return undecided("a power or a multiple in words")
+    if denied(tokens, chain.first):
+        return undecided("the quantity is negated")
+    apart = chain.first and is_apart(tokens, chain.first)
+    if apart or hedged_before(tokens, chain.first, quantity):
         return undecided("two quantities without a decision")
     return _value(quantity)
+
+
+def _is_cut_off(piece: Piece, tokens: list[Token]) -> bool:
+    """Tell whether a statement stops where something has to follow; drops a sign at the end."""
+    while tokens and tokens[-1].kind in ("break", "currency"):
+        ending = tokens.pop()
+        if ending.kind == "currency" and tokens and tokens[-1].kind != "number":
+            return True
+    if not tokens:
+        return False
+    if piece.text.rstrip()[-1:] in tuple(",:"):
+        return True
+    if tokens[-1].kind in ("op", "equals", "open"):
+        return True
+    unfinished = tokens[-1].kind == "word" and tokens[-1].text in _UNFINISHED
+    return not piece.closed and unfinished
+
+
+def _is_added(piece: Piece) -> bool:
+    """Tell whether a statement without an end follows one that has its full stop."""
+    return not piece.closed and piece.before in tuple(".!")
+
+
+def _concludes(piece: Piece, tokens: list[Token], chain: Chain) -> bool:
+    """Tell whether a statement without an end has all the same come to its result."""
+    if len(chain.segments) > 1:
+        return True
+    rest = [t.text for t in tokens[chain.last + 1 :] if t.kind == "word"]
+    return bool(_CONCLUDES.match(piece.text)) and len(rest) <= 3 and not NOT_UNITS & {*rest}
+
+
+def _without_proof(tokens: list[Token], found: list[Chain]) -> list[Chain]:
+    """Leave out the brackets that prove the number before them: "5 (10 - 5)"."""
+    if len(found) < 2 or found[-1].first != found[-2].last + 1:
+        return found
+    proof, stated = found[-1].segments, found[-2].segments[-1]
+    if len(proof) > 1 or tokens[found[-1].first].kind != "open" or not _is_number(stated):
+        return found
+    quantity, computed = _single(stated), _computed(proof[0])
+    same_value = quantity and computed and quantity.value == computed.value
+    return found[:-1] if same_value else found
+
+
+def _is_changed(tokens: list[Token], chain: Chain) -> bool:
+    """Tell whether a word beside the number makes it another one: "5 squared", "double 5"."""
+    before, after = tokens[max(0, chain.first - 1) : chain.first], tokens[chain.last + 1 :][:1]
+    return any(t.text in _MULTIPLES for t in before) or any(t.text in _POWERS for t in after)
 
 
 def gold(text: str) -> Quantity:
@@ -136,14 +204,31 @@ def _first(tokens: list[Token], found: list[Chain]) -> Chain | None:
     lead = [t for t in tokens[: chain.first] if t.kind == "word"]
     if _is_words(tokens, chain) and any(t.text not in _PREFIXES for t in lead):
         chain = next((c for c in found if not _is_words(tokens, c)), chain)
-    before = tokens[max(0, chain.first - 3) : chain.first]
-    if not any(t.text in ("not", "isn't", "never") for t in before):
+    if _is_to_solve(tokens, chain):
+        solutions = (c for c in found if _is_solution(c) and c.first > chain.first)
+        return next(solutions, None)
+    if not denied(tokens, chain.first):
         return chain
     for later in found:
         between = tokens[chain.last + 1 : later.first]
         if later.first > chain.first and any(t.text in ("but", "rather") for t in between):
             return later
     return None
+
+
+def _is_to_solve(tokens: list[Token], chain: Chain) -> bool:
+    """Tell an equation with its unknown among numbers: "x + 3 = 8"."""
+    left = chain.segments[0]
+    if len(chain.segments) < 2 or not left.open or not left.numbers:
+        return False
+    begin = max(0, chain.first - 1)  # an unknown that opens the chain stands before it
+    names = [t.text for t in tokens[begin : chain.last] if t.kind in ("word", "variable")]
+    return any(len(name.strip("0123456789.")) == 1 for name in names)
+
+
+def _is_solution(chain: Chain) -> bool:
+    """Tell whether a chain is a name and its value: "x = 5"."""
+    return len(chain.segments) == 2 and not chain.segments[0].numbers
 
 
 def _decide(tokens: list[Token], chain: Chain) -> Reading:
@@ -169,10 +254,14 @@ def _decide(tokens: list[Token], chain: Chain) -> Reading:
         quantity, computed = _computed(segment), not _is_scientific(segment)
     if quantity is None:
         return undecided("not a readable quantity")
-    if _hedged_after(tokens, chain.last + 1, quantity):
+    if _is_changed(tokens, chain):
+        return undecided("a power or a multiple in words")
+    if is_compound(tokens, chain.last + 1):
+        return undecided("a quantity in two units")
+    if hedged_after(tokens, chain.last + 1, quantity):
         return undecided("two quantities without a decision")
-    rest = tokens[chain.last + 1 :]
-    at_end = all(t.kind == "break" and t.text in ".," for t in rest)
+    rest = [t for t in tokens[chain.last + 1 :] if t.kind != "break" or t.text not in ".,"]
+    at_end = not rest or (len(rest) <= 4 and any(c.startswith(rest[-1].text) for c in _CHANGING))
     return _value(quantity, equation=computed, at_end=at_end)
 
 
@@ -222,95 +311,3 @@ def _is_range(segment: Segment) -> bool:
     if segment.operators == ["–"] or left.end + 1 == right.start:
         return True
     return left.exact is not None and right.exact is not None and left.exact < right.exact
-
-
-def _hedged_after(tokens: list[Token], i: int, quantity: Quantity) -> bool:
-    """Tell whether a second, different quantity stands beside the one that ends before `i`."""
-    units = 0
-    if i < len(tokens) and _is_apart(tokens, i):
-        return True
-    while i < len(tokens) and units <= 4:
-        token = tokens[i]
-        if token.kind in ("percent", "close", "currency") or token.text in ('"', "'"):
-            i += 1
-        elif token.kind == "word" and token.text not in _HEDGES | _NOT_UNITS:
-            i, units = i + 1, units + 1
-        else:
-            break
-    if i >= len(tokens):
-        return False
-    link = tokens[i]
-    if link.kind == "break" and link.text == "," and tokens[i + 1 : i + 2]:
-        if tokens[i + 1].text in ("or", "and"):
-            i, link = i + 1, tokens[i + 1]
-        else:
-            return _lists(tokens, i + 1, quantity)
-    if link.text not in (*_HEDGES, "–", "±", "&", "/", "(") or link.kind == "number":
-        return False
-    if link.text == "(" and not (tokens[i + 1 : i + 2] and tokens[i + 1].text == "or"):
-        return False
-    other = _next_quantity(tokens, i + (2 if link.text == "(" else 1))
-    if other is None:
-        return i == len(tokens) - 1 and link.text in _HEDGES
-    return not _equal(other, quantity)
-
-
-def _is_apart(tokens: list[Token], i: int) -> bool:
-    """Tell whether nothing but a space divides the number at `i` from one before it ("1 23").
-
-    "18 12-inch pizzas" is another thing.
-    """
-    if tokens[i].kind not in ("number", "bad") or tokens[i - 1].kind != "number":
-        return False
-    following = tokens[i + 1 : i + 2]
-    compound = following and following[0].text == "-" and following[0].start == tokens[i].end
-    return tokens[i].start == tokens[i - 1].end + 1 and not compound
-
-
-def _lists(tokens: list[Token], i: int, quantity: Quantity) -> bool:
-    """Tell whether the comma before `i` goes on a list: "5, 6 and 7", "$5, $6"."""
-    other = _next_quantity(tokens, i)
-    if other is None or _equal(other, quantity):
-        return False
-    while i < len(tokens) and tokens[i].kind != "number" and tokens[i].kind != "bad":
-        i += 1
-    rest = tokens[i + 1 :]
-    while rest and (rest[0].kind in ("percent", "close") or rest[0].kind == "currency"):
-        rest = rest[1:]
-    return not rest or rest[0].text in (",", "and", "or")
-
-
-def _next_quantity(tokens: list[Token], i: int) -> Token | None:
-    """Return the quantity at `i`, past currency, sign, bracket and words such as "maybe"."""
-    while i < len(tokens):
-        token = tokens[i]
-        if token.kind in ("number", "bad"):
-            return token
-        skipped = token.kind in ("currency", "open") or token.text in _BETWEEN
-        if not skipped and not (token.kind == "op" and token.text in "+-–"):
-            return None
-        i += 1
-    return None
-
-
-def _equal(token: Token, quantity: Quantity) -> bool:
-    same = (quantity.value, negated(quantity.value))
-    return token.value is not None and token.value in same
-
-
-def _hedged_before(tokens: list[Token], chain: Chain, quantity: Quantity) -> bool:
-    """Tell whether "or", "to" or a dash joins the last quantity to another one before it."""
-    i = chain.first - 1
-    while i >= 0 and (tokens[i].kind in ("currency", "open") or tokens[i].text in _BETWEEN):
-        i -= 1
-    if i < 1 or tokens[i].text not in ("or", "to", "and", "–"):
-        return False
-    link, seen = tokens[i].text, 0
-    i -= 1
-    if tokens[i].text == ",":
-        i -= 1
-    while i > 0 and tokens[i].kind in ("word", "percent", "close") and seen < 4:
-        i, seen = i - 1, seen + 1
-    if tokens[i].kind not in ("number", "bad") or _equal(tokens[i], quantity):
-        return False
-    return link != "and" or any(t.text == "between" for t in tokens[max(0, i - 2) : i])

@@ -42,14 +42,22 @@ _POWER = re.compile(r"(?<=[0-9)]) \*\* (?=[0-9(])")
 _BOLD = re.compile(r"\*{3}|(?<![0-9)])\*\*|\*\*(?![0-9(])")
 _STAR = re.compile(r"(?<![\w)*])(?<![0-9)] )\*(?=[^\s*])([^*\n]{1,200}?)(?<=[^\s*])\*(?![\w(*])")
 _UNDERSCORE = re.compile(r"(?<!\w)_{1,3}(?=[^\s_])([^_\n]{1,200}?)(?<=[^\s_])_{1,3}(?!\w)")
-_TAG = re.compile(r"</?(?:b|i|u|p|em|br|strong|span)\s?/?>", re.IGNORECASE)
+# Tags of emphasis, and a tokenizer's own marks where decoding left them in.
+_TAG = re.compile(r"</?(?:b|i|u|p|s|em|br|strong|span|pad|eos)\s?/?>", re.IGNORECASE)
 _BULLET = re.compile(r"^ {0,8}[*•‣▪] +", re.MULTILINE)
 
 # A capital "Question:" starts a new question anywhere (one-line text has lost its newlines); a
 # small one only at the start of a line, since "to answer the question: 5" is part of a chain.
 _NEW_QUESTION = re.compile(
-    r"(?<![^\s.!?\"')\]}])(?:Q|Question|QUESTION) ?:|^[ #>]{0,8}(?:q|question) ?:",
-    re.MULTILINE,
+    r"""
+      (?<![^\s.!?\"')\]}])(?-i:Q|Question|QUESTION)\ ?:
+    | ^[ #>]{0,8}(?:q|question|problem)\ ?:
+    | (?P<numbered>
+        (?<![^\s.!?\"')\]}])(?-i:Question|QUESTION)\ ?\#?(?P<first>[0-9]{1,4})\ ?:
+      | ^[ #>]{0,8}(?:q|question|problem)\ ?\#?(?P<second>[0-9]{1,4})\ {0,2}(?:[:.)]|$))
+    | ^[ >]{0,8}\#{1,6}\ ?(?:question|problem)\ {0,4}$
+    """,
+    re.MULTILINE | re.VERBOSE | re.IGNORECASE,
 )
 
 
@@ -67,9 +75,18 @@ def plain(text: str) -> str:
 
 
 def own_part(text: str) -> str:
-    """Return the part of a plain text before the next question ("Q:", "Question:") starts."""
-    found = _NEW_QUESTION.search(text)
-    return text[: found.start()] if found else text
+    """Return the part of a plain text before the next question ("Q:", "Question 2:") starts.
+
+    A question at the very start is the chain's own, restated; and where numbers begin with 1 the
+    questions are the steps of one chain.
+    """
+    steps = False
+    for found in _NEW_QUESTION.finditer(text):
+        steps = steps or (found["first"] or found["second"]) == "1"
+        if (found["numbered"] and steps) or not text[: found.start()].strip():
+            continue
+        return text[: found.start()]
+    return text
 
 
 def arithmetic(text: str) -> str:
@@ -93,7 +110,7 @@ _DROPPED = re.compile(
 _SPACES = re.compile(r"\\[,;: ()\[\]]|\\q?quad(?![A-Za-z])|\\\\|~")
 _WRAPPED = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|operatorname|mbox|boxed|fbox|"
-    r"emph|underline)\s?\{([^{}]*)\}"
+    r"emph|underline)\s?\{([^{}]*)\}(?P<raised>\s*(?=\^))?"
 )
 _FRACTION = re.compile(
     r"([0-9]?)\\[dtc]?frac\s?(?:\{([^{}]*)\}|([0-9]))\s?(?:\{([^{}]*)\}|([0-9]))"
@@ -115,7 +132,7 @@ def from_latex(text: str) -> str:
     text = text.replace("{,}", ",").replace("\\$", "$").replace("\\%", "%")
     text = _SPACES.sub(" ", _DROPPED.sub("", text))
     for _ in range(8):
-        unwrapped = _FRACTION.sub(_plain_fraction, _WRAPPED.sub(r" \1 ", text))
+        unwrapped = _FRACTION.sub(_plain_fraction, _WRAPPED.sub(_plain_words, text))
         unwrapped = re.sub(r"\\sqrt ?\{([^{}]*)\}", r"\\sqrt(\1)", unwrapped)
         unwrapped = re.sub(r"\^\{([0-9])\}", r"^\1", unwrapped)
         unwrapped = re.sub(r"\^\{([^{}]*)\}", r"^(\1)", unwrapped)
@@ -126,11 +143,23 @@ def from_latex(text: str) -> str:
     return _COMMAND.sub(lambda m: _WORDS.get(m[1], f" {m[1]} "), text)
 
 
+def _plain_words(found: re.Match[str]) -> str:
+    """Write words in running text; an exponent stays with its unit, as in `5 cm^2`."""
+    words = found[1]
+    return f" {words} " if found["raised"] is None else f" {words.rstrip()}"
+
+
 def _plain_fraction(found: re.Match[str]) -> str:
-    """Write one LaTeX fraction as `a/b`, apart from a whole number before it."""
-    before, top, bottom = found[1], found[2] or found[3] or "", found[4] or found[5] or ""
+    r"""Write one LaTeX fraction as `a/b`, apart from a whole number before it.
+
+    Brackets keep it together where something touches it: `\frac{1}{2}x` is not `1/2x`.
+    """
+    whole, top, bottom = found[1], found[2] or found[3] or "", found[4] or found[5] or ""
     top, bottom = top.strip(), bottom.strip()
     simple = top.isdigit() and bottom.isdigit()
-    return (f"{before} " if before else "") + (
-        f"{top}/{bottom}" if simple else f"({top})/({bottom})"
-    )
+    fraction = f"{top}/{bottom}" if simple else f"({top})/({bottom})"
+    before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
+    if whole:
+        return f"{whole} {fraction} " if after.isalpha() else f"{whole} {fraction}"
+    touched = before.isalnum() or before == ")" or after.isalnum() or after in tuple("(\\^_{")
+    return f"({fraction})" if touched else fraction

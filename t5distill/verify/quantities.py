@@ -80,7 +80,7 @@ def quantity_tokens(text: str) -> list[Token]:
     spaces, compound money ("5 dollars and 25 cents"), and signs written as words.
     """
     tokens = tokenize(plain.arithmetic(text))
-    tokens = _join_number_words(tokens)
+    tokens = _join_halves(_join_number_words(tokens))
     tokens = arithmetic.with_mixed_numbers(_join_magnitudes(tokens))
     return _join_money(_join_fractions(tokens))
 
@@ -138,14 +138,35 @@ def _is_pronoun(tokens: list[Token], i: int) -> bool:
 
 
 def _join_magnitudes(tokens: list[Token]) -> list[Token]:
-    """Join "1.8 billion"; number words have taken theirs already."""
+    """Join "1.8 billion" and "5 thirds"; number words have taken theirs already.
+
+    A letter after money ("$5 k") may be a scale or not: nobody can read that.
+    """
     joined: list[Token] = []
-    scales = {**numberwords.SCALES, "hundred": 100}
     for token in tokens:
         last = joined[-1] if joined else None
-        scale = scales.get(token.text) if token.kind == "word" else None
-        if scale and last and last.exact is not None:
+        if token.kind != "word" or last is None or last.exact is None:
+            joined.append(token)
+        elif scale := numberwords.SCALES_AFTER_FIGURES.get(token.text):
             joined[-1] = last._replace(value=last.exact * scale, end=token.end)
+        elif part := numberwords.PARTS_AFTER_FIGURES.get(token.text):
+            joined[-1] = last._replace(value=last.exact / part, end=token.end)
+        elif token.text in ("k", "m", "b") and joined[-2:-1] and joined[-2].kind == "currency":
+            joined[-1] = Token("bad", last.text, last.start, token.end)
+        else:
+            joined.append(token)
+    return joined
+
+
+def _join_halves(tokens: list[Token]) -> list[Token]:
+    """Join "5 and a half"; with the whole in words, number words have taken theirs already."""
+    joined: list[Token] = []
+    for token in tokens:
+        in_words = token.kind == "number" and token.text[0].isalpha()
+        part = token.exact if in_words and [t.text for t in joined[-1:]] == ["and"] else None
+        whole = joined[-2].exact if part and len(joined) > 1 and not joined[-2].decimal else None
+        if part and part < 1 and whole is not None and whole.denominator == 1:
+            joined[-2:] = [joined[-2]._replace(value=whole + part, end=token.end)]
         else:
             joined.append(token)
     return joined

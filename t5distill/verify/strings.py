@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from t5distill.verify.markers import Piece
 from t5distill.verify.readings import Reading, empty
@@ -42,12 +43,12 @@ def same(answer: tuple[str, ...], wanted: str) -> bool:
 
 
 def normal_form(text: str) -> str:
-    """Return a string without case, quotes, outer spaces and a final point."""
-    text = text.strip().strip("$").strip()
+    """Return a string without case, quotes, outer spaces and a final mark, composed (NFC)."""
+    text = unicodedata.normalize("NFC", text).strip().strip("$").strip()
     if found := _WRAPPED.match(text):
         text = found[1]
     text = _QUOTES.sub("", text).strip().casefold()
-    return text[:-1].rstrip() if text.endswith((".", "!")) else text
+    return text[:-1].rstrip() if text.endswith((".", "!", ",", ";")) else text
 
 
 def _value(text: str, *, closed: bool) -> Reading:

@@ -35,6 +35,7 @@ _SPACED = re.compile(r"(?: [0-9]{3})+(?![0-9])(?!,[0-9])(?:\.[0-9]+)?")
 _APOSTROPHES = re.compile(r"'[0-9]{3}(?![0-9])")
 _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
 _GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?")
+_MONEY = tuple("$€£¥₹")
 _REST_OF_WORD = re.compile(r"[\w']+")
 
 _LEX = re.compile(
@@ -162,7 +163,8 @@ def _number(text: str, start: int, end: int) -> Token:
     following = text[end : end + 1]
     if (following.isalpha() or following == "_") and not _GLUED_TIMES.match(text, end):
         # One letter before an operator is an unknown: "2h + 3 = 7".
-        if not _SUFFIX.match(text, end) or _OPERATOR_AHEAD.match(text, end):
+        suffix = _SUFFIX.match(text, end)
+        if not suffix or _OPERATOR_AHEAD.match(text, end) or _is_scale(text, start, suffix[0]):
             rest = _REST_OF_WORD.match(text, end)
             end = rest.end() if rest else end
             return Token("variable", text[start:end].lower(), start, end)
@@ -172,6 +174,13 @@ def _number(text: str, start: int, end: int) -> Token:
     if value is None:
         return Token("bad", run, start, end)
     return Token("number", run, start, end, value, "." in run or (bool(exponent) and "-" in run))
+
+
+def _is_scale(text: str, start: int, suffix: str) -> bool:
+    """Tell a letter that may mean million from metres: "5M", "$5m"."""
+    return suffix == "M" or (
+        suffix == "m" and text[max(0, start - 2) : start].strip()[-1:] in _MONEY
+    )
 
 
 def to_number(run: str) -> Number | None:

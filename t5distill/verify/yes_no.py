@@ -7,14 +7,19 @@ import re
 from t5distill.verify.markers import WINDOW, Piece
 from t5distill.verify.readings import Reading, empty, undecided
 
-_WORD = re.compile(r"(?<![\w'-])(yes|no|true|false)(?![\w'-])", re.IGNORECASE)
+_WORD = re.compile(r"(?<![\w-])(?<!\w')(yes|no|true|false)(?![\w-])(?!'\w)", re.IGNORECASE)
 _MEANING = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 # "no longer", "no doubt": the word belongs to what follows it.
 _NO_PHRASE = re.compile(
     r"\s+(?:longer|one|more|less|fewer|doubt|reason|way|evidence|such|matter|other|need)\b",
     re.IGNORECASE,
 )
-_NEGATED = re.compile(r"\b(?:not|isn't|neither)\s+(?:\w+ly\s+)?\W{0,2}$", re.IGNORECASE)
+_NEGATED = re.compile(r"\b(?:not|isn't)\s+(?:an?\s+)?(?:\w+ly\s+)?\W{0,2}$", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"\b(?:neither\b[^.]*|(?:cannot|can't|can not|could not|couldn't|won't|will not|not)\s+"
+    r"(?:\w+ly\s+)?(?:say|answer|tell|decide|claim)\b\W*(?:\w+\s+)?\W{0,2})$",
+    re.IGNORECASE,
+)
 _HALF = re.compile(r"\b(?:partially|partly|both|either|sometimes)\s+\W{0,2}$", re.IGNORECASE)
 _JOINED = re.compile(r"\W*(?:\b(?:or|and)\b|/)\W*(?:\b(?:also|maybe|perhaps)\b)?\W*", re.IGNORECASE)
 _OPENING = re.compile(
@@ -87,6 +92,8 @@ def _decide(text: str, words: list[re.Match[str]], word: re.Match[str]) -> Readi
             return undecided("yes and no without a decision")
     if _HALF.search(before):
         return undecided("half a yes or no")
+    if _REFUSED.search(before):
+        return undecided("no decision between yes and no")
     meaning = _MEANING[word[0].lower()]
     if _NEGATED.search(before):
         meaning = "no" if meaning == "yes" else "yes"
