@@ -6,14 +6,15 @@ nothing here speaks for another reading of it.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from fractions import Fraction
 
 from t5distill.verify.arithmetic import ArithmeticProblem, value_of
 from t5distill.verify.chains import Chain, Segment
 from t5distill.verify.memory import LABELS
-from t5distill.verify.results import Result
+from t5distill.verify.results import Result, number_of
 from t5distill.verify.tokens import Token, words
 
 CUT = "cut"  # the side is a part of something longer
@@ -214,14 +215,14 @@ def _singular(unit: str) -> str:
     return unit.removesuffix("s") if len(unit) > 2 else unit
 
 
-def miscopied(segment: Segment, seen: Iterable[Token], result: Result) -> bool:
-    """Tell whether an operand written like a number of before makes the equation right.
+def miscopied(segment: Segment, seen: Mapping[Fraction, Token], result: Result) -> bool:
+    """Tell whether an operand that is new, written like a number of before, makes it right.
 
     "300 + 20 = 320. She has $32 - $20 = $300": which of the numbers is the slip, nobody can say.
     """
-    near = [t for _, t in zip(range(_NEARBY), seen, strict=False)]
+    near = list(itertools.islice(reversed(seen.values()), _NEARBY))
     for i, token in enumerate(segment.tokens):
-        if token.kind != "number":
+        if token.kind != "number" or number_of(token) in seen:
             continue
         for other in near:
             if not _alike(token.text, other.text):

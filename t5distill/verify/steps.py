@@ -256,7 +256,7 @@ def _undecidable(
             return True
         if _agreed(known, segment, result, signed) is not None:
             return True
-    return doubt.miscopied(known.segment, reversed(memory.seen.values()), result)
+    return doubt.miscopied(known.segment, memory.seen, result)
 
 
 def _as_thirds(known: _Known, segment: Segment, result: Result) -> Fraction | None:
