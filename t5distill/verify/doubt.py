@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
 from fractions import Fraction
 
-from t5distill.verify.arithmetic import ArithmeticProblem, value_of
+from t5distill.verify.arithmetic import ArithmeticProblem, proper_fraction, value_of
 from t5distill.verify.chains import Chain, Segment
 from t5distill.verify.memory import LABELS
+from t5distill.verify.numberwords import STARTS
 from t5distill.verify.results import Result, number_of
 from t5distill.verify.tokens import Token, words
 
@@ -21,7 +21,8 @@ CUT = "cut"  # the side is a part of something longer
 DOUBTFUL = "doubtful"  # it may be: only where it states its result rightly is it taken for whole
 
 _ELLIPSIS = frozenset(words("… ⋯ ldots cdots dots"))
-_BEFORE = frozenset(". , ; : ! ? \" ' \n # | > — → ⇒ • ` _".split(" "))
+# Marks after which a statement, an item of a list or a cell of a table begins.
+_BEFORE = frozenset(".,;:!?\"'\n#|>—→⇒•`_")
 _LABELS = re.compile(rf"(?:{'|'.join(LABELS.split())})")
 # Directly before an expression (or with "of" or "the" between) these take all of it, or a part.
 _SCALES = frozenset(
@@ -29,10 +30,11 @@ _SCALES = frozenset(
         "half twice double triple thrice quadruple third thirds quarter quarters fourth fourths "
         "fifth fifths sixth sixths seventh eighth eighths ninth tenth tenths percent times plus "
         "minus divided multiplied over less than root sqrt square cube cubed squared log ln sin "
-        "cos tan abs max min floor ceil sum_ average mean median"
+        "cos tan abs max min floor ceil average mean median gcd lcm hcf per"
     )
 )
 _BETWEEN = frozenset(words("of the a by an these those"))
+_VERBS = ("multipl", "divid", "add", "subtract", "tak")
 _LETTER_UNITS = frozenset(words("g m l h s k"))
 
 _MINUTES = (60, 3600, 24, 1440, 7, 168, 30, 365, 12, 52, 4)
@@ -47,7 +49,9 @@ _SCALING = frozenset(10**power for power in (2, 3, 4, 6, 9, 12))
 _COMPOUND = frozenset(
     words("$ dollar hour hr minute min day week month year foot feet ft yard yd mile pound lb")
 ) | frozenset(words("gallon quart cup kilogram kg kilometer km meter metre m"))
-_NEARBY = 50
+_NEARBY = 50  # how many numbers back a miscopied one is looked for
+# Longer expressions are not tried in other readings: no text decides how long we work.
+_OPERANDS = 12
 
 
 def left_side(
@@ -109,16 +113,21 @@ def _after_word(tokens: list[Token], i: int, head: Token) -> str | None:
     word = tokens[i].text
     if _LABELS.fullmatch(word) and head.kind == "number":
         return DOUBTFUL  # "Step 2 - 3 + 4 = 7"
+    previous = tokens[i - 1] if i else None
+    if word == "and" and previous and (previous.kind == "number" or previous.text in STARTS):
+        return DOUBTFUL  # "the sum of 5 and 3 * 2", "two and 1/2 * 4"
+    if word == "as" and i > 1 and tokens[i - 2].text == "as":
+        return DOUBTFUL  # "3 times as many as 5 * 2"
     share = word == "of" and any(
         t.kind in ("number", "bad", "percent") for t in tokens[max(0, i - 3) : i]
     )
     while i >= 0 and tokens[i].text in _BETWEEN:
         i -= 1
     applied = i >= 0 and tokens[i].text in _SCALES
-    by = word == "by" and any(
-        t.text.startswith(("multipl", "divid")) for t in tokens[max(0, i - 5) : i + 1]
+    verb = word in ("by", "to", "from") and any(
+        t.text.startswith(_VERBS) for t in tokens[max(0, i - 5) : i + 1]
     )
-    return DOUBTFUL if share or applied or by else None
+    return DOUBTFUL if share or applied or verb else None
 
 
 def named_unknown(tokens: list[Token], chain: Chain) -> bool:
@@ -139,9 +148,10 @@ def ambiguous(text: str, segment: Segment) -> bool:
 
     Such are a share of a sum ("60% of 700 - 280"), a quotient by a fraction or before a bracket
     ("500/ 2/5", "6/2(3)"), a slash after a unit ("3 degrees/5%"), "5 and 1/2 * 10", a sign before a
-    power, and a dash that may be a range.
+    power, a dash that may be a range or join a mixed number ("5-1/2"), and operators in words.
     """
     tokens, depth, of, divided = segment.tokens, 0, -1, False
+    several = len(segment.operators) > 1
     for i, t in enumerate(tokens):
         before = tokens[i - 1] if i else None
         depth += {"open": 1, "close": -1}.get(t.kind, 0)
@@ -153,6 +163,10 @@ def ambiguous(text: str, segment: Segment) -> bool:
             divided |= t.text == "/"
             tight = before is not None and before.end == t.start
             if t.text == "–" and tight and text[t.end : t.end + 1].isdigit():
+                return True
+            if t.text == "-" and tight and proper_fraction(tokens[i + 1 : i + 4]):
+                return True
+            if text[t.start : t.end].lower() in ("plus", "minus", "times") and several:
                 return True
             slash = t.text == "/" and not tight and before is not None
             if slash and text[t.start - 1].isalpha() and text[t.end : t.end + 1].isdigit():
@@ -200,7 +214,8 @@ def meant_otherwise(result: Result, exact: Fraction) -> bool:
 
     A whole number next to a value that is not whole may be a quotient without its remainder, or
     rounded ("13 / 6 = 2 full cycles"). A factor of a hundred or more, or that between two units of
-    the result's kind, may be a change of units ("5 thousand a day, so 5 * 3 = $15,000").
+    the result's kind, may be a change of units ("5 thousand a day, so 5 * 3 = $15,000"). And a
+    difference may be meant without its sign ("2010 - 2015 = 5 years").
     """
     if not result.digits.decimal and exact.denominator != 1 and abs(result.value - exact) < 1:
         return True
@@ -208,19 +223,21 @@ def meant_otherwise(result: Result, exact: Fraction) -> bool:
         return False
     ratio = max(exact / result.value, result.value / exact)
     factors = {f for u in result.units for f in _CONVERSIONS.get(_singular(u), ())}
-    return ratio in _SCALING or ratio in factors
+    return result.value == -exact or ratio in _SCALING or ratio in factors
 
 
 def _singular(unit: str) -> str:
     return unit.removesuffix("s") if len(unit) > 2 else unit
 
 
-def miscopied(segment: Segment, seen: Mapping[Fraction, Token], result: Result) -> bool:
+def miscopied(segment: Segment, seen: dict[Fraction, Token], result: Result) -> bool:
     """Tell whether an operand that is new, written like a number of before, makes it right.
 
     "300 + 20 = 320. She has $32 - $20 = $300": which of the numbers is the slip, nobody can say.
     """
-    near = list(itertools.islice(reversed(seen.values()), _NEARBY))
+    if len(segment.numbers) > _OPERANDS:
+        return False
+    near = list(itertools.islice((seen[number] for number in reversed(seen)), _NEARBY))
     for i, token in enumerate(segment.tokens):
         if token.kind != "number" or number_of(token) in seen:
             continue
@@ -235,6 +252,28 @@ def miscopied(segment: Segment, seen: Mapping[Fraction, Token], result: Result) 
             except ArithmeticProblem:
                 continue
     return False
+
+
+def turned_over(segment: Segment, result: Result) -> bool:
+    """Tell whether dividing by a fraction where it multiplies makes it right: "5 x 1/2 = 10"."""
+    tokens = segment.tokens
+    times = [i for i, t in enumerate(tokens) if t.kind == "op" and t.text == "*"]
+    if len(times) > _OPERANDS or not any(t.text == "/" or 0 < number_of(t) < 1 for t in tokens):
+        return False
+    for i in times:
+        swapped = [*tokens[:i], tokens[i]._replace(text="/"), *tokens[i + 1 :]]
+        both = [*swapped[: i + 1], *(_multiplied(t) for t in swapped[i + 1 :])]
+        for turned in (swapped, both):
+            try:
+                if value_of(turned) == result.value:
+                    return True
+            except ArithmeticProblem:
+                continue
+    return False
+
+
+def _multiplied(token: Token) -> Token:
+    return token._replace(text="*") if token.kind == "op" and token.text == "/" else token
 
 
 def _alike(written: str, other: str) -> bool:

@@ -127,7 +127,7 @@ class Memory:
         things = bool(after) and _is_plural(after[1]) and not money
         known_money = any(u in _MONEY for u in known.units)
         known_things = any(map(_is_plural, known.units)) and not known_money
-        return not (money and known_things or known_money and things)
+        return not ((money and known_things) or (known_money and things))
 
     def sorted_corrections(self) -> list[Correction]:
         """Return the corrections in order of their place, one for each."""

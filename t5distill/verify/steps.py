@@ -193,9 +193,7 @@ def _convertible(known: _Known, segment: Segment) -> bool:
     return bool(units & MAGNITUDES) or bool(known.units and segment.kinds - known.units)
 
 
-def _agreed(
-    known: _Known, segment: Segment, result: Result, *values: Fraction
-) -> Fraction | None:
+def _agreed(known: _Known, segment: Segment, result: Result, *values: Fraction) -> Fraction | None:
     """Return the value that a result states rightly, in the result's own scale, or None."""
     scales = (1, 100) if any(t.kind == "percent" for t in known.segment.tokens) else (1,)
     for value in values or (known.exact, known.written):
@@ -248,15 +246,25 @@ def _undecidable(
     scale = 100 if result.percent else 1
     if any(doubt.meant_otherwise(result, value * scale) for value in values):
         return True
-    if place.bullet and known.segment is place.chain.segments[0]:
-        first = known.segment.tokens[0]
-        try:
-            signed = value_of([first._replace(kind="op", text="-"), *known.segment.tokens])
-        except ArithmeticProblem:
-            return True
-        if _agreed(known, segment, result, signed) is not None:
-            return True
-    return doubt.miscopied(known.segment, memory.seen, result)
+    if known.segment is place.chain.segments[0] and _marked_off(place, known, segment, result):
+        return True
+    turned = doubt.turned_over(known.segment, result)
+    return turned or doubt.miscopied(known.segment, memory.seen, result)
+
+
+def _marked_off(place: _Place, known: _Known, segment: Segment, result: Result) -> bool:
+    """Tell whether a result is right where a bullet is a sign, or "1 - 5 + 3 = 8" is numbered."""
+    tokens = known.segment.tokens
+    if place.bullet:
+        other = [tokens[0]._replace(kind="op", text="-"), *tokens]
+    elif len(tokens) > 4 and tokens[0].kind == "number" and tokens[1].text in ("-", "–"):
+        other = tokens[2:]
+    else:
+        return False
+    try:
+        return _agreed(known, segment, result, value_of(other)) is not None
+    except ArithmeticProblem:
+        return False
 
 
 def _as_thirds(known: _Known, segment: Segment, result: Result) -> Fraction | None:
