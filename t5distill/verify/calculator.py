@@ -6,8 +6,10 @@ over during decoding (Cobbe et al. 2021, section 4). `recalculate` is the calcul
 (Magister et al. 2022): it re-evaluates the equations of a finished chain from left to right and
 carries each corrected value forward into later steps and the final answer.
 
-Only what is certain is touched: an equation with an unknown in it, or between different units
-("1/2 hour = 30 minutes"), is left alone.
+Only what is certain is touched, so that no right chain is turned wrong: an equation with an unknown
+in it, or between different units ("1/2 hour = 30 minutes"), is left alone, and so is a false one
+of which `doubt` finds another reading (a whole quotient, a cut left side, a slip of the pen). Such
+an equation is undecidable: it is no step, gets no annotation, and corrects nothing.
 """
 
 from __future__ import annotations
@@ -15,16 +17,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from t5distill.verify.arithmetic import ArithmeticProblem, evaluate
-from t5distill.verify.steps import (
-    ANNOTATION,
-    Correction,
-    Memory,
-    Step,
-    compact,
-    format_value,
-    strip_annotations,
-    walk,
-)
+from t5distill.verify.memory import Correction, Memory
+from t5distill.verify.results import compact, format_value
+from t5distill.verify.steps import ANNOTATION, Step, strip_annotations, walk
 
 __all__ = [
     "Annotation",
@@ -85,10 +80,12 @@ def check_steps(text: str) -> list[Step]:
 def recalculate(text: str) -> tuple[str, list[Correction]]:
     """Re-evaluate the equations of a finished chain and carry corrected values forward.
 
-    A result that is wrong is replaced by the exact value; from then on every number equal to the
-    wrong one is taken for it and replaced too, in equations, prose and the final answer, until an
-    equation states that number rightly. A rounded result stays as written, but later equations
-    may use its exact value, so that 10/3 = 3.33 and then 3.33 * 3 = 10 are both right.
+    A result that is wrong is replaced by the exact value; from then on the numbers equal to the
+    wrong one are replaced too, in equations, prose and the final answer, until an equation states
+    that number rightly or in a way that nobody can decide. Where the same number stood in the chain
+    before, a later one may be that one, and none is replaced but the answer right after the wrong
+    result (`Memory` has the whole rule). A rounded result stays as written, but later equations may
+    use its exact value, so that 10/3 = 3.33 and then 3.33 * 3 = 10 are both right.
     """
     memory = Memory(text, carries=True)
     for _ in walk(text, memory):

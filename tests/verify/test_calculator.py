@@ -19,6 +19,13 @@ from t5distill.verify.calculator import ArithmeticProblem
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "calculator.jsonl"
 CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").split("\n") if line]
 
+# Right as they stand, in the many ways of writing: made up, after what real chains look like.
+RIGHT = [
+    json.loads(line)["text"]
+    for line in GOLDEN.with_name("right_chains.jsonl").read_text(encoding="utf-8").split("\n")
+    if line
+]
+
 
 def cases(call):
     found = [case for case in CASES if case["call"] == call]
@@ -60,6 +67,12 @@ def test_corrections_say_what_changed(case):
         assert case["text"][start : start + len(stated)] == stated
         assert corrected != stated
         assert reason in ("result", "carried")
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_no_right_chain_is_turned_wrong(text):
+    assert calculator.recalculate(text) == (text, [])
+    assert [step for step in calculator.check_steps(text) if not step.ok] == []
 
 
 @cases("check_steps")
