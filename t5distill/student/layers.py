@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from t5distill.student.config import T5Config
+from t5distill.student.products import dense
 
 # Added to the attention logits of masked positions: large, but finite, so that a row of padding
 # gives a uniform distribution and not NaN.
@@ -132,7 +133,13 @@ class Attention(nnx.Module):
 
         def linear(inputs: int, outputs: int, init=_fan_in) -> nnx.Linear:
             return nnx.Linear(
-                inputs, outputs, use_bias=False, kernel_init=init, dtype=dtype, rngs=rngs
+                inputs,
+                outputs,
+                use_bias=False,
+                kernel_init=init,
+                dtype=dtype,
+                dot_general=dense,
+                rngs=rngs,
             )
 
         scaled = nnx.initializers.variance_scaling(1.0 / config.head_dim, "fan_in", "normal")
@@ -183,6 +190,7 @@ class Mlp(nnx.Module):
                 use_bias=False,
                 kernel_init=fan_in_truncated,
                 dtype=jnp.dtype(config.dtype),
+                dot_general=dense,
                 rngs=rngs,
             )
 

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from t5distill.errors import UserError, suggest
+from t5distill.student.products import product
 
 # A chunk has at least this many rows (positions of all examples of a device), so that adding to the
 # kernel's gradient costs little beside the products; and more while its logits stay in the cache.
@@ -133,7 +134,7 @@ def _chunk(
     vocab = kernel.shape[1]
     on, off = 1.0 - smoothing, smoothing / (vocab - 1)
     entropy = -(on * math.log(on) + (vocab - 1) * off * math.log(off + 1e-20))
-    logits = jnp.einsum("dre,ev->drv", h, kernel, preferred_element_type=jnp.float32)
+    logits = product("dre,ev->drv", h, kernel, jnp.float32)
     greatest = jnp.max(logits, axis=-1)
     exponentials = jnp.exp(logits - greatest[..., None])
     partition = jnp.sum(exponentials, axis=-1)
@@ -185,10 +186,8 @@ def _sums_forward(z_loss, smoothing, hidden, kernel, targets, weights):
         total, kernel_gradient = carry
         h, t, w = chunk
         sums, gradient = _chunk(z_loss, smoothing, h, kernel, t, w)
-        hidden_gradient = jnp.einsum("drv,ev->dre", gradient, kernel)
-        kernel_gradient += jnp.einsum(
-            "dre,drv->dev", h, gradient, preferred_element_type=jnp.float32
-        )
+        hidden_gradient = product("drv,ev->dre", gradient, kernel, h.dtype)
+        kernel_gradient += product("dre,drv->dev", h, gradient, jnp.float32)
         return (_add(total, sums), kernel_gradient), hidden_gradient
 
     start = (_zeros(shards), jnp.zeros((shards, emb, vocab), jnp.float32))
