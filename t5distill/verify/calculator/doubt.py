@@ -11,10 +11,10 @@ import re
 from fractions import Fraction
 
 from t5distill.verify.arithmetic import ArithmeticProblem, proper_fraction, value_of
+from t5distill.verify.calculator.memory import LABELS
+from t5distill.verify.calculator.results import Result, number_of
 from t5distill.verify.chains import Chain, Segment
-from t5distill.verify.memory import LABELS
 from t5distill.verify.numberwords import STARTS
-from t5distill.verify.results import Result, number_of
 from t5distill.verify.tokens import Token, words
 
 CUT = "cut"  # the side is a part of something longer

@@ -7,8 +7,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from t5distill.verify.calculator.results import Result, format_value, number_of
 from t5distill.verify.markers import marked_pieces
-from t5distill.verify.results import Result, format_value, number_of
 from t5distill.verify.tokens import Token, words
 
 LABELS = (

@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from t5distill.verify.arithmetic import ArithmeticProblem, evaluate
-from t5distill.verify.memory import Correction, Memory
-from t5distill.verify.results import compact, format_value
-from t5distill.verify.steps import ANNOTATION, Step, strip_annotations, walk
+from t5distill.verify.calculator.memory import Correction, Memory
+from t5distill.verify.calculator.results import compact, format_value
+from t5distill.verify.calculator.steps import ANNOTATION, Step, strip_annotations, walk
 
 __all__ = [
     "Annotation",

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from t5distill.verify import doubt
 from t5distill.verify.arithmetic import ArithmeticProblem, value_of, with_mixed_numbers
+from t5distill.verify.calculator import doubt
+from t5distill.verify.calculator.memory import Memory
+from t5distill.verify.calculator.results import Result, number_of, read_result
 from t5distill.verify.chains import MAGNITUDES, Chain, Segment, chains
-from t5distill.verify.memory import Memory
 from t5distill.verify.plain import ARITHMETIC, SAME_LENGTH
-from t5distill.verify.results import Result, number_of, read_result
 from t5distill.verify.tokens import Token, tokenize
 
 ANNOTATION = re.compile(r"<<([^<>\n]{0,400})>>")
