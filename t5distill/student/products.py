@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
 def product(spec: str, x: jax.Array, y: jax.Array, dtype: Any) -> jax.Array:
     """Return `einsum(spec, x, y)` with float32 sums, as `dtype`.
 
@@ -26,11 +25,17 @@ def product(spec: str, x: jax.Array, y: jax.Array, dtype: Any) -> jax.Array:
       y: the second operand.
       dtype: of the result.
     """
+    result: Any = _product(spec, x, y, dtype)
+    return result
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 3))
+def _product(spec: str, x: jax.Array, y: jax.Array, dtype: Any) -> jax.Array:
     return jnp.einsum(spec, x, y, preferred_element_type=jnp.float32).astype(dtype)
 
 
 def _forward(spec: str, x: jax.Array, y: jax.Array, dtype: Any):
-    return product(spec, x, y, dtype), (x, y)
+    return _product(spec, x, y, dtype), (x, y)
 
 
 def _backward(spec: str, dtype: Any, operands: tuple[jax.Array, jax.Array], gradient: jax.Array):
@@ -39,12 +44,12 @@ def _backward(spec: str, dtype: Any, operands: tuple[jax.Array, jax.Array], grad
     first, _, second = left.partition(",")
     gradient = gradient.astype(x.dtype)
     return (
-        product(f"{result},{second}->{first}", gradient, y, x.dtype),
-        product(f"{first},{result}->{second}", x, gradient, y.dtype),
+        _product(f"{result},{second}->{first}", gradient, y, x.dtype),
+        _product(f"{first},{result}->{second}", x, gradient, y.dtype),
     )
 
 
-product.defvjp(_forward, _backward)
+_product.defvjp(_forward, _backward)
 
 
 def dense(x: jax.Array, kernel: jax.Array, dimensions: Any, **_: Any) -> jax.Array:
