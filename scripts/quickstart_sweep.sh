@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Chooses the learning rate of each quickstart arm on validation, never on test.
 #
-#   scripts/quickstart_sweep.sh runs/quickstart "5e-3 1e-2 2e-2 3e-2" 1000
+#   scripts/quickstart_sweep.sh runs/quickstart "5e-3 1e-2 2e-2 3e-2" 1500
 #
-# The first argument is a --workdir that `t5distill quickstart` has filled; 1000 is TRAIN_STEPS.
+# The first argument is a --workdir that `t5distill quickstart` has filled; 1500 is TRAIN_STEPS.
 set -euo pipefail
 work=$(realpath "$1")
 rates=${2:-"5e-3 1e-2 2e-2 3e-2"}
-steps=${3:-1000}
+steps=${3:-1500}
 export T5DISTILL_DATA_DIR=$work/data
 for arm in answer cot; do
   for rate in $rates; do
