@@ -203,7 +203,7 @@ def _fastest(contender: Contender, phase: str, rows: list[dict[str, Any]]) -> di
             if tuple(setting.values()) in tried:
                 continue
             built = contender.build(phase, setting)
-            # The first turn fills caches and takes memory from the system: the faster of two counts.
+            # The first turn fills caches and takes memory from the system: the better one counts.
             turn = min(contender.turn(), contender.turn(), key=lambda t: t.seconds)
             tried[tuple(setting.values())] = turn.tokens / turn.seconds
             row = {
