@@ -91,8 +91,7 @@ class Student:
             `encode` and `decode`; None takes what the checkpoint says.
           step: which checkpoint of a training directory: a number, or `best`; None means the best
             where evaluations chose one, else the newest.
-          dtype: `float32` or `bfloat16` for the computation; None keeps the checkpoint's. (On CPU
-            bfloat16 decodes at half the speed of float32.)
+          dtype: `float32` or `bfloat16` for the computation; None keeps the checkpoint's.
           mesh: axes `data` and `model`, over which the parameters are spread; None for one device.
 
         Raises:
@@ -345,15 +344,18 @@ def _vocabulary(
 
 
 def _saved_vocabulary(path: epath.Path, found: dict[str, Any]) -> Vocabulary | None:
-    """Return the vocabulary of a checkpoint: ours is named, Hugging Face's lies beside it."""
+    """Return the vocabulary of a checkpoint: it lies beside it, or is named in config.json."""
+    folders = (path, path.parent)  # `path` may be one checkpoint of a training directory
+    files = (folder / vocabularies.SAVED_MODEL for folder in folders)
+    beside = next((file for file in files if file.exists()), None)
     if "model" in found:
         named = found.get("vocab")
         if isinstance(named, dict):
-            return vocabularies.load(named["name"], named.get("path"))
-        return None if named is None else vocabularies.load(named)
+            return vocabularies.load(named["name"], beside or named.get("path"))
+        return None if named is None else vocabularies.load(named, beside)
     if found.get("vocab_size") == 384:  # ByT5: 3 + 256 bytes + 125 sentinels
         return vocabularies.load("byt5")
-    if (path / "spiece.model").exists():
+    if beside:
         kind = "mt5" if found.get("model_type") == "mt5" else "t5"
-        return vocabularies.load(kind, path / "spiece.model")
+        return vocabularies.load(kind, beside)
     return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from jax.sharding import Mesh
 
 from t5distill import data
@@ -94,6 +95,17 @@ class Feed:
             "style": styles.pop() if len(styles) == 1 else None,
             "task_feature_lengths": dict(self.feature_lengths),
         }
+
+    def save_vocabulary(self, model_dir: str) -> None:
+        """Copy a local SentencePiece model beside the checkpoints, so that a student can move."""
+        if self.vocab not in vocabularies.MODEL_FILES:
+            return
+        source = vocabularies.model_file(self.vocab)
+        if "://" in source:
+            return  # found under the same name from anywhere
+        folder = epath.Path(model_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        epath.Path(source).copy(folder / vocabularies.SAVED_MODEL, overwrite=True)
 
     def training(self, mesh: Mesh) -> Callable[[int], Iterator[Batch]]:
         """Return what gives the training batches from a step on, without end."""

@@ -70,6 +70,8 @@ def train(
     mesh = sharding.make_mesh(model_parallelism)
     feed.check(model, mesh)
     leads = jax.process_index() == 0
+    if leads:
+        feed.save_vocabulary(model_dir)
     resumed_at = max(checkpoints.steps(model_dir), default=0)
     record = {**runtime.describe_run(), "resumed_at": resumed_at, "steps": settings.train_steps}
     evaluates = settings.eval_period > 0

@@ -2,10 +2,12 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
 from t5distill.__main__ import main
+from t5distill.api import Student
 from t5distill.problems import embedded
 from t5distill.quickstart import simulated_chains
 from t5distill.records import Chain, Prediction, Problem, Verdict, read_jsonl
@@ -58,6 +60,17 @@ def test_only_right_chains_are_learnt(work):
         problem = problems[chain.problem_id]
         assert judge(chain.text, problem.answer, "numeric").outcome == "correct"
     assert 0.1 < len(rejected) / 300 < 0.3
+
+
+def test_a_moved_student_brings_its_vocabulary(work, tmp_path):
+    moved = shutil.copytree(work / "cot", tmp_path / "elsewhere")
+    config = json.loads((moved / "config.json").read_text())
+    wanted = Student.load(work / "cot").vocabulary.encode("5 apples")
+    config["vocab"]["path"] = str(tmp_path / "gone.model")
+    (moved / "config.json").write_text(json.dumps(config))
+    assert Student.load(moved).vocabulary.encode("5 apples") == wanted
+    newest = next(moved.glob("checkpoint_*"))
+    assert Student.load(newest).vocabulary.encode("5 apples") == wanted
 
 
 def test_no_test_problem_was_trained_on(work):

@@ -14,6 +14,8 @@ from t5distill.formats import codec
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
 
+# The name of the SentencePiece model beside a checkpoint, ours or Hugging Face's.
+SAVED_MODEL = "spiece.model"
 # The variable that names a vocabulary's SentencePiece model, and where the public one lies.
 MODEL_FILES = {
     "t5": ("T5DISTILL_T5_VOCAB", "gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model"),
