@@ -265,4 +265,14 @@ def _report(out: pathlib.Path, made: dict[str, Splits], notes: dict[str, dict[st
             print(f"{name}: {note['duplicates_kept']} repeated questions, each within one split")
     first, splits = next(iter(made.items()))
     print(f"written to {out}/; to look: head -1 {out / first / next(iter(splits))}.jsonl")
-    print(f"next: t5distill {'curate' if 'train' in splits else 'score'} --help")
+    print(f"next: {_next(out / first, splits)}")
+
+
+def _next(folder: pathlib.Path, splits: Splits) -> str:
+    """Return the command that goes on from here."""
+    if not splits.get("train"):
+        return f"t5distill score --problems {folder / 'test.jsonl'} --predictions PREDICTIONS.jsonl"
+    command = f"t5distill curate --problems {folder / 'train.jsonl'}"
+    if any(problem.solution for problem in splits["train"]):
+        return f"{command} --gold cot (a teacher's: --chains FILE)"
+    return f"{command} --chains YOUR_TEACHERS_CHAINS.jsonl"
