@@ -15,7 +15,7 @@ help:
 
 $(VENV)/installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,check]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[teacher,test,check]'
 	touch $@
 
 quickstart: $(VENV)/installed

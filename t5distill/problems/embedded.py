@@ -7,6 +7,7 @@ splits. Held-out templates have other stories and other step structures than the
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterable, Set
 from typing import Any
@@ -96,19 +97,39 @@ def splits(
 
 
 def corrupted_chain(problem: Problem, rng: random.Random) -> str:
-    """Return the chain of a simulated bad teacher: one step wrong, its result carried forward.
+    """Return the chain of a simulated bad teacher, see `corrupted`."""
+    return corrupted(problem, rng).solution or ""
+
+
+def corrupted(problem: Problem, rng: random.Random) -> Problem:
+    """Return the problem with one step worked out wrongly and its result carried forward.
 
     Every other step is worked out correctly from the wrong value, in whole numbers that are not
-    negative, and the final value is wrong.
+    negative, and the final value, which becomes the answer, is wrong.
     """
     steps = problem.meta["steps"]
-    right = [step["value"] for step in steps]
     for index in rng.sample(range(len(steps)), len(steps)):
         for wrong in _wrong_values(steps[index], rng):
             values = _carry(steps, index, wrong)
-            if values is not None and values[-1] != right[-1]:
-                return " ".join(_restated(steps, values))
+            if values is not None and values[-1] != steps[-1]["value"]:
+                return _retold(problem, steps, values)
     raise AssertionError("a wrong last step always gives a wrong chain")
+
+
+def misread(problem: Problem, rng: random.Random) -> Problem:
+    """Return the problem with another operation or number in one step of its program.
+
+    Where `corrupted` errs in arithmetic, every step here is worked out correctly, and what it
+    works out is wrong: the error of a program or an equation. The answer is the wrong final value.
+    """
+    steps = problem.meta["steps"]
+    for index in rng.sample(range(len(steps)), len(steps)):
+        for step in _misreadings(steps[index], rng):
+            other = [*steps[:index], step, *steps[index + 1 :]]
+            values = _carry(other)
+            if values is not None and values[-1] != steps[-1]["value"]:
+                return _retold(problem, other, values)
+    raise AssertionError("a last step with another operation always gives another value")
 
 
 def _load(group: str) -> tuple[templates.Template, ...]:
@@ -192,8 +213,19 @@ def _wrong_values(step: dict[str, Any], rng: random.Random) -> Iterable[int]:
     return rng.sample([v for v in near if v != step["value"]], len(near) - 1)
 
 
-def _carry(steps: list[dict[str, Any]], index: int, wrong: int) -> list[int] | None:
-    """Return all values with `wrong` for step `index`; None where one is no whole number >= 0."""
+def _misreadings(step: dict[str, Any], rng: random.Random) -> list[dict[str, Any]]:
+    """Return versions of a step with another operation or another number, in random order."""
+    others: list[dict[str, Any]] = [{**step, "op": op} for op in "+-*" if op != step["op"]]
+    for side in ("left", "right"):
+        if isinstance(step[side], int):
+            others += [{**step, side: max(1, step[side] + by)} for by in (-10, -2, -1, 1, 2, 10)]
+    return rng.sample(others, len(others))
+
+
+def _carry(
+    steps: list[dict[str, Any]], index: int | None = None, wrong: int = 0
+) -> list[int] | None:
+    """Return all values, `wrong` for step `index`; None where one is no whole number >= 0."""
     known: dict[str, int] = {}
     values = []
     for i, step in enumerate(steps):
@@ -213,14 +245,19 @@ def _carry(steps: list[dict[str, Any]], index: int, wrong: int) -> list[int] | N
     return values
 
 
-def _restated(steps: list[dict[str, Any]], values: list[int]) -> list[str]:
-    """Return the statements with equations over other values."""
+def _retold(problem: Problem, steps: list[dict[str, Any]], values: list[int]) -> Problem:
+    """Return the problem with other steps and values, its statements restated to match."""
     right: dict[str, int] = {}
     given: dict[str, int] = {}
     said = []
-    for step, value in zip(steps, values, strict=True):
-        old = _equation(step["op"], *_operands(step, right), step["value"])
+    for before, step, value in zip(problem.meta["steps"], steps, values, strict=True):
+        old = _equation(before["op"], *_operands(before, right), before["value"])
         new = _equation(step["op"], *_operands(step, given), value)
-        said.append(step["statement"].replace(old, new))
-        right[step["name"]], given[step["name"]] = step["value"], value
-    return said
+        said.append({**step, "value": value, "statement": step["statement"].replace(old, new)})
+        right[step["name"]], given[step["name"]] = before["value"], value
+    return dataclasses.replace(
+        problem,
+        answer=str(values[-1]),
+        solution=" ".join(step["statement"] for step in said),
+        meta={**problem.meta, "steps": said},
+    )

@@ -1,0 +1,1 @@
+"""Teachers: where chains come from."""

@@ -1,0 +1,173 @@
+"""What the loopback teacher writes: a problem's program in one of the styles of rationale."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Any
+
+from t5distill.errors import UserError
+from t5distill.problems import embedded
+from t5distill.records import Problem
+
+UNKNOWN = "I do not know this problem, so I cannot work it out."
+
+# An instruction is recognised by the first row that has a word in it; without any the style is
+# `cot`. `program` and `socratic` stand before `equation`, because both are asked for in words that
+# mention equations.
+STYLE_MARKERS = (
+    ("program", ("program", "python", "def solution")),
+    ("socratic", ("sub-question", "subquestion", "socratic")),
+    ("equation", ("equation",)),
+    ("answer", ("only the answer", "answer only", "just the answer", "only the final answer")),
+)
+
+# The first of each is the plain wording, that of greedy decoding.
+_OPENINGS = ("", "Let us work step by step. ", "We take it in order. ", "Let's see. ")
+_CLOSINGS = ("The answer is {}.", "So the answer is {}.", "Therefore, the answer is {}.")
+
+MALFORMED = ("cut", "unmarked", "run_on", "leaked")
+
+
+def wanted_style(prompt: str) -> str:
+    """Return the style that the words of a prompt ask for, see `STYLE_MARKERS`."""
+    prompt = prompt.lower()
+    for style, markers in STYLE_MARKERS:
+        if any(marker in prompt for marker in markers):
+            return style
+    return "cot"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Writer:
+    """Writes answers, a share of them wrong or malformed.
+
+    Attributes:
+      seed: of which answers go wrong, and how.
+      wrong_rate: the expected share of answers with a wrong step that is carried forward.
+      malformed_rate: the expected share of those cut in mid-sentence, without an answer mark,
+        running on into a question of their own, or leaking that the answer was given.
+    """
+
+    seed: int = 0
+    wrong_rate: float = 0.0
+    malformed_rate: float = 0.0
+
+    def __post_init__(self):
+        for name in ("wrong_rate", "malformed_rate"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"{name} is {getattr(self, name)}, wanted a share in [0, 1]")
+
+    def rng(self, problem: Problem | None, style: str, draw: str) -> random.Random:
+        """Return the generator of one answer; equal arguments give equal answers."""
+        question = problem.question if problem else ""
+        return random.Random(f"{self.seed}\n{style}\n{draw}\n{question}")
+
+    def text(self, problem: Problem | None, style: str, draw: str = "") -> str:
+        """Return the answer to a problem, or `UNKNOWN`.
+
+        Args:
+          problem: with its program, or None where the question is not known.
+          style: one of `records.STYLES`.
+          draw: names the sample; empty for greedy decoding, which words everything plainly.
+        """
+        if problem is None:
+            return UNKNOWN
+        rng = self.rng(problem, style, draw)
+        wrong = rng.random() < self.wrong_rate
+        malformed = rng.choice(MALFORMED) if rng.random() < self.malformed_rate else None
+        wording = rng if draw else None
+        if wrong:
+            # A program that runs cannot be wrong in its arithmetic, only in what it works out.
+            make = embedded.misread if style in ("program", "equation") else embedded.corrupted
+            problem = make(problem, rng)
+        body, mark = _WRITE[style](problem, wording)
+        return _malform(problem, style, body, mark, malformed, rng) if malformed else body + mark
+
+
+def _answer(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+    return "", _one(_CLOSINGS, rng).format(problem.answer)
+
+
+def _cot(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+    said = " ".join(step["statement"] for step in problem.meta["steps"])
+    return _one(_OPENINGS, rng) + said, " " + _one(_CLOSINGS, rng).format(problem.answer)
+
+
+def _socratic(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+    """Return GSM8K's Socratic form: `question ** answer`, a line for each step, and `#### N`."""
+    lines = []
+    known: dict[str, int] = {}
+    for step in problem.meta["steps"]:
+        left, right = (known.get(step[side], step[side]) for side in ("left", "right"))
+        known[step["name"]] = step["value"]
+        short = f"{left} {step['op']} {right} = {step['value']} {step['unit']}."
+        lines.append(f"{step['question']} ** {_one((step['statement'], short), rng)}")
+    return "\n".join(lines), f"\n#### {problem.answer}"
+
+
+def _program(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+    commented, named = _one((False, True), rng), _one((False, True), rng)
+    lines = ["def solution():"]
+    for step in problem.meta["steps"]:
+        if commented:
+            lines.append(f"    # {step['question']}")
+        lines.append(f"    {_assignment(step)}")
+    result = problem.meta["steps"][-1]["name"]
+    if named:
+        lines.append(f"    result = {result}")
+        result = "result"
+    return "\n".join(lines), f"\n    return {result}"
+
+
+def _equation(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+    """Return a system of equations; a variant calls the unknowns x1, x2, ..."""
+    numbered = _one((False, True), rng)
+    names = {s["name"]: f"x{i}" for i, s in enumerate(problem.meta["steps"], start=1)}
+    lines = [
+        _assignment(
+            {k: names.get(v, v) if k in ("name", "left", "right") else v for k, v in step.items()}
+            if numbered
+            else step
+        )
+        for step in problem.meta["steps"]
+    ]
+    return "\n".join(lines), f"\nans = {lines[-1].partition(' = ')[0]}"
+
+
+_WRITE = {
+    "answer": _answer,
+    "cot": _cot,
+    "socratic": _socratic,
+    "program": _program,
+    "equation": _equation,
+}
+
+
+def _assignment(step: dict[str, Any]) -> str:
+    return f"{step['name']} = {step['left']} {step['op']} {step['right']}"
+
+
+def _one(wordings: tuple[Any, ...], rng: random.Random | None) -> Any:
+    return rng.choice(wordings) if rng else wordings[0]
+
+
+def _malform(
+    problem: Problem, style: str, body: str, mark: str, how: str, rng: random.Random
+) -> str:
+    """Return an answer with one of the defects of real teachers."""
+    text = body + mark
+    if how == "cut":
+        # Not after a sentence or a line, where what is left would look whole.
+        return text[: rng.randint(len(text) // 4, 3 * len(text) // 4)].rstrip(" .\n") or text[:3]
+    if how == "unmarked":
+        return body or problem.answer
+    if how == "run_on":
+        made, more = rng.randint(2, 40), rng.randint(2, 40)
+        return (
+            f"{text}\n\nQ: Somebody has {made} stones and finds {more} more. How many stones are "
+            f"there?\nA: There are {made} + {more} = {made + more} stones. "
+            f"The answer is {made + more}."
+        )
+    leak = f"As the answer is given, it must be {problem.answer}."
+    return f"# {leak}\n{text}" if style in ("program", "equation") else f"{leak} {text}"

@@ -1,0 +1,176 @@
+"""The desk of the loopback teacher: which request gets which reply, and what it costs."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import math
+import random
+import time
+
+from t5distill.teacher.loopback import faults as injected
+from t5distill.teacher.loopback import protocol
+from t5distill.teacher.loopback.answers import Writer
+from t5distill.teacher.loopback.bill import Entry
+from t5distill.teacher.loopback.faults import Faults
+from t5distill.teacher.loopback.generation import generate
+from t5distill.teacher.loopback.protocol import ApiError
+from t5distill.teacher.loopback.questions import Questions
+from t5distill.teacher.loopback.wire import Call, Reply
+
+_MODELS = "/v1/models"
+_MINUTE_S = 60.0
+_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
+
+
+class Desk:
+    """Answers calls, in the order of their arrival, from one thread."""
+
+    def __init__(
+        self,
+        questions: Questions,
+        writer: Writer,
+        *,
+        faults: Faults,
+        requests_per_minute: int | None,
+        api_key: str | None,
+        model: str,
+    ):
+        """See `LoopbackTeacher`; the faults are seeded with the writer's seed."""
+        self._questions = questions
+        self._writer = writer
+        self._faults = faults
+        self._limit = requests_per_minute
+        self._key = api_key
+        self._model = model
+        self._numbers = itertools.count(1)
+        self._attempts = itertools.count(1)
+        self._recent: collections.deque[float] = collections.deque()
+
+    def reply(self, call: Call) -> Reply:
+        """Return the reply to a call, with its entry for the bill."""
+        entry = Entry(
+            number=next(self._numbers),
+            time=time.time(),
+            path=call.path,
+            status=None,
+            client_request_id=call.headers.get("x-request-id"),
+            idempotency_key=call.headers.get("idempotency-key"),
+        )
+        try:
+            self._admit(call)
+            if call.path in (protocol.CHAT, protocol.COMPLETIONS):
+                return self._generated(call, entry)
+            return self._described(call, entry)
+        except ApiError as e:
+            return dataclasses.replace(_refused(e, entry), bodiless=call.method == "HEAD")
+
+    def no_http(self, error: Exception) -> Reply:
+        """Return the reply to bytes that are no HTTP."""
+        entry = Entry(number=next(self._numbers), time=time.time(), path="?", status=None)
+        return _refused(ApiError(400, f"The request is no HTTP/1.1: {error}"), entry)
+
+    def _admit(self, call: Call) -> None:
+        """Check path, method and key; raise ApiError."""
+        known = call.path.startswith(_MODELS)
+        if not known and call.path not in (protocol.CHAT, protocol.COMPLETIONS):
+            raise ApiError(404, f"Invalid URL ({call.method} {call.path})", code="unknown_url")
+        if call.method != ("GET" if known else "POST"):
+            raise ApiError(405, f"Not allowed to {call.method} on {call.path}.")
+        if self._key is not None and call.headers.get("authorization") != f"Bearer {self._key}":
+            raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
+
+    def _described(self, call: Call, entry: Entry) -> Reply:
+        """Answer GET /v1/models and GET /v1/models/NAME."""
+        name = call.path.removeprefix(_MODELS).lstrip("/")
+        if name not in ("", self._model):
+            raise protocol.unknown_model(name)
+        model = protocol.model_object(self._model)
+        listed = model if name else {"object": "list", "data": [model]}
+        entry = dataclasses.replace(entry, status=200)
+        return Reply(status=200, body=protocol.dumps(listed), entry=entry)
+
+    def _generated(self, call: Call, entry: Entry) -> Reply:
+        """Answer a request for text, or let a fault happen to it."""
+        fields = protocol.read_object(call.body)
+        chat = call.path == protocol.CHAT
+        request = protocol.read_request(fields, chat=chat, model=self._model)
+        self._count_in_minute()
+        # Each attempt has its own draw, so that the same request sent again can go through.
+        rng = random.Random(f"{self._writer.seed} attempt {next(self._attempts)}")
+        fault = self._faults.draw(rng)
+        early = fault == "reset" and rng.random() < 0.5
+        if early or fault in ("too_many_requests", "server_error", "hang"):
+            return self._not_generated(str(fault), entry, rng)
+        made = generate(request, self._questions, self._writer)
+        entry = dataclasses.replace(
+            entry,
+            status=200,
+            fault=fault,
+            problem_id=made.problem_id,
+            style=made.style,
+            prompt_tokens=made.prompt_tokens,
+            completion_tokens=made.completion_tokens,
+            choices=len(made.choices),
+            billed=True,
+        )
+        body = protocol.reply(
+            request,
+            made.choices,
+            number=entry.number,
+            model=self._model,
+            usage=(made.prompt_tokens, made.completion_tokens),
+        )
+        return _spoilt(Reply(status=200, body=body, entry=entry), rng)
+
+    def _count_in_minute(self) -> None:
+        """Raise ApiError 429 where the requests of the last minute are too many."""
+        if self._limit is None:
+            return
+        now = time.monotonic()
+        while self._recent and now - self._recent[0] >= _MINUTE_S:
+            self._recent.popleft()
+        if len(self._recent) >= self._limit:
+            wait_s = math.ceil(_MINUTE_S - (now - self._recent[0]))
+            raise _too_many(f"Limit {self._limit} requests per minute.", wait_s)
+        self._recent.append(now)
+
+    def _not_generated(self, fault: str, entry: Entry, rng: random.Random) -> Reply:
+        """Return a fault that costs nothing, because no text was generated."""
+        entry = dataclasses.replace(entry, fault=fault)
+        if fault in ("reset", "hang"):
+            return Reply(status=0, body=b"", entry=entry, ending=fault)
+        if fault == "too_many_requests":
+            wait_s = self._faults.retry_after_s if rng.random() < 0.5 else None
+            return _refused(_too_many("Rate limit reached.", wait_s), entry)
+        status = rng.choice((500, 502, 503))
+        if status == 502:
+            entry = dataclasses.replace(entry, status=status)
+            return Reply(status=status, body=_GATEWAY, entry=entry, content_type="text/html")
+        message = "The server had an error." if status == 500 else "The engine is overloaded."
+        return _refused(ApiError(status, message, kind="server_error"), entry)
+
+
+def _spoilt(reply: Reply, rng: random.Random) -> Reply:
+    """Return a generated reply as its fault leaves it; the bill stays as it is."""
+    fault = reply.entry.fault
+    if fault == "bad_utf8":
+        return dataclasses.replace(reply, body=injected.with_bad_bytes(reply.body))
+    if fault not in ("reset", "truncated"):
+        return reply
+    spoilt = dataclasses.replace(reply, body=injected.cut(reply.body, rng))
+    if fault == "truncated" and rng.random() < 0.5:
+        return spoilt
+    ending = "close" if fault == "truncated" else "reset"
+    return dataclasses.replace(spoilt, length=len(reply.body), ending=ending)
+
+
+def _refused(error: ApiError, entry: Entry) -> Reply:
+    entry = dataclasses.replace(entry, status=error.status)
+    return Reply(status=error.status, body=error.body(), headers=error.headers, entry=entry)
+
+
+def _too_many(message: str, wait_s: float | None) -> ApiError:
+    headers = () if wait_s is None else (("retry-after", f"{wait_s:g}"),)
+    return ApiError(429, message, kind="requests", code="rate_limit_exceeded", headers=headers)

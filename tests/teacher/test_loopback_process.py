@@ -1,0 +1,64 @@
+"""The loopback teacher as a process: its one line, its signals, its refusals."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from t5distill.records import write_jsonl
+
+MODULE = (sys.executable, "-m", "t5distill.teacher.loopback")
+
+
+@pytest.fixture
+def problem_file(problems, tmp_path):
+    write_jsonl(tmp_path / "problems.jsonl", problems)
+    return tmp_path / "problems.jsonl"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal(problem_file, problems, tmp_path, number):
+    bill = tmp_path / "bill.jsonl"
+    command = [*MODULE, "--problems", str(problem_file), "--bill", str(bill), "--api-key", "k"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said, _, url = process.stdout.readline().strip().rpartition(" ")
+            assert said == "listening on"
+            fields = {"model": "loopback", "prompt": problems[0].question}
+            headers = {"Authorization": "Bearer k", "Content-Type": "application/json"}
+            request = urllib.request.Request(
+                f"{url}/completions", data=json.dumps(fields).encode(), headers=headers
+            )
+            with urllib.request.urlopen(request) as response:
+                assert json.load(response)["object"] == "text_completion"
+            # The line is in the file while the process lives: it may end in any way.
+            assert json.loads(bill.read_text())["problem_id"] == problems[0].id
+            process.send_signal(number)
+            assert process.wait() == 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--problems", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+        (["--faults", "rest=1"], "did you mean reset"),
+        (["--wrong-rate", "2"], "wrong_rate is 2.0"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(problem_file, arguments, says):
+    command = [*MODULE, "--problems", str(problem_file), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_has_an_example():
+    done = subprocess.run([*MODULE, "--help"], capture_output=True, text=True, check=True)
+    assert "example:" in done.stdout
