@@ -16,6 +16,8 @@ from t5distill.errors import UserError
 COMMANDS = {
     "quickstart": ("t5distill.quickstart", "the whole corridor on embedded problems, in minutes"),
     "prepare": ("t5distill.problems.prepare", "official benchmark files to problems"),
+    "generate": ("t5distill.teacher.command", "ask a teacher for chains, paid for once"),
+    "ledger": ("t5distill.teacher.ledger_command", "what a ledger holds; export, import"),
     "curate": ("t5distill.curate.command", "verify chains, write a training set"),
     "train": ("t5distill.train", "fine-tune a student (gin)"),
     "infer": ("t5distill.infer", "decode predictions for a split (gin)"),

@@ -7,7 +7,7 @@ import collections
 import pathlib
 
 HELP = "Verify chains against the gold answers; write what is kept, what is not and why."
-EXAMPLE = "t5distill curate --problems data/svamp/train.jsonl --chains palm.jsonl"
+EXAMPLE = "t5distill curate --problems data/svamp/train.jsonl --ledger svamp.db"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,12 +16,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--problems", required=True, nargs="+", metavar="F", help="JSONL of Problem"
     )
     origin = parser.add_mutually_exclusive_group(required=True)
+    origin.add_argument(
+        "--ledger", metavar="DB", help="the ledger that `t5distill generate` filled"
+    )
     origin.add_argument("--chains", nargs="+", metavar="F", help="JSONL of Chain, of one teacher")
     origin.add_argument(
         "--gold",
         metavar="STYLE",
         help="take the problems' own solutions as chains of this style (cot)",
     )
+    parser.add_argument("--style", help="with --ledger: only chains of this style")
+    parser.add_argument("--teacher", help="with --ledger: only chains of this teacher")
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -45,13 +50,19 @@ def run(args: argparse.Namespace) -> None:
     if args.gold:
         gold = (formats.gold_chain(p, style=args.gold) for p in problems.values())
         chains = [c for c in gold if c is not None]
+    elif args.ledger:
+        from t5distill.teacher import accounts
+
+        kinds = {"style": args.style, "teacher": args.teacher}
+        benchmarks = sorted({p.benchmark for p in problems.values()})
+        found = accounts.chains(args.ledger, benchmarks=benchmarks, **kinds)
+        chains = [c for c in found if c.problem_id in problems]
     else:
         chains = [c for path in args.chains for c in read_jsonl(Chain, path)]
+    sources = args.chains or ([args.ledger] if args.ledger else [])
     if not chains:
-        raise UserError(f"no chains in {', '.join(args.chains or args.problems)}")
-    report, out = curate_set(
-        problems, chains, out=args.out, sources=[*args.problems, *(args.chains or [])]
-    )
+        raise UserError(f"no chains of these problems in {', '.join(sources or args.problems)}")
+    report, out = curate_set(problems, chains, out=args.out, sources=[*args.problems, *sources])
     print(f"{report['in']} chains in, {report['kept']} kept ({100 * report['keep_rate']:.1f} %)")
     for reason, count in report["rejected"].items():
         print(f"  {reason:<12}{count:>8} left out")

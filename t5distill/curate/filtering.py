@@ -53,7 +53,13 @@ def curate(problems: Mapping[str, Problem], chains: Iterable[Chain]) -> Curated:
             raise UserError(
                 f"a chain for {chain.problem_id!r}, which is in none of the problem files"
             )
-        verdict = verify.judge(chain.text, problem.answer, problem.kind, choices=problem.choices)
+        verdict = verify.judge(
+            chain.text,
+            problem.answer,
+            problem.kind,
+            choices=problem.choices,
+            finished=chain.meta.get("finish_reason") != "length",
+        )
         reason = verdict.outcome
         if reason == "correct":
             text = (chain.problem_id, " ".join(chain.text.split()))

@@ -1,0 +1,147 @@
+"""One request to an OpenAI-compatible server: its status and bytes, or why there are none.
+
+The openai SDK makes the connection; it neither retries (`generate` owns that) nor parses (the
+ledger wants the bytes first).
+"""
+
+from __future__ import annotations
+
+import email.utils
+import functools
+import os
+import time
+from typing import Any, NamedTuple
+
+from t5distill.errors import UserError
+
+KEY_VARIABLES = ("T5DISTILL_API_KEY", "OPENAI_API_KEY")
+OPENAI_URL = "https://api.openai.com/v1"
+# Causes of a failed connection by which nothing has been sent; by name, since the SDK changed the
+# HTTP library that defines them.
+_UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
+
+
+class Received(NamedTuple):
+    """A reply.
+
+    Attributes:
+      status: of HTTP.
+      raw: the body as it came.
+      retry_after: seconds that the server asks to wait, or None.
+    """
+
+    status: int
+    raw: bytes
+    retry_after: float | None
+
+
+class NoReplyError(Exception):
+    """No whole reply came.
+
+    Attributes:
+      sent: whether the server may have seen the request, and charged for it.
+    """
+
+    def __init__(self, reason: str, *, sent: bool):
+        super().__init__(reason)
+        self.sent = sent
+
+
+class Server(NamedTuple):
+    """Where a teacher listens: `MODEL@URL`, or `openai:MODEL`."""
+
+    model: str
+    url: str
+
+
+def parse_server(spec: str) -> Server:
+    """Read what stands after --teacher.
+
+    Raises:
+      UserError: it is of neither form.
+    """
+    if spec.startswith("openai:") and spec != "openai:":
+        return Server(spec.removeprefix("openai:"), os.environ.get("OPENAI_BASE_URL") or OPENAI_URL)
+    model, _, url = spec.rpartition("@")
+    if not model or not url.startswith(("http://", "https://")):
+        raise UserError(
+            f"--teacher {spec!r}: wanted MODEL@URL (e.g. qwen3@http://127.0.0.1:8000/v1), "
+            "openai:MODEL, replay:FILE or embedded"
+        )
+    return Server(model, url)
+
+
+class Client:
+    """A connection pool to one server. Use as an async context manager."""
+
+    def __init__(self, server: Server, *, endpoint: str, timeout_s: float):
+        """Make the client; nothing is sent yet.
+
+        Args:
+          server: model and URL.
+          endpoint: `chat` or `completions`.
+          timeout_s: how long a reply may take.
+
+        Raises:
+          UserError: the openai package is missing, or there is no key for a hosted server.
+        """
+        try:
+            import openai
+        except ModuleNotFoundError as e:
+            raise UserError(f"{e}; install t5distill's extra 'teacher'") from e
+        key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
+        if key is None and server.url.startswith("https://"):
+            raise UserError(
+                f"{server.url} wants a key: set ${KEY_VARIABLES[0]} or ${KEY_VARIABLES[1]}"
+            )
+        self._openai = openai
+        self._client = openai.AsyncOpenAI(
+            api_key=key or "none",
+            base_url=server.url,
+            max_retries=0,
+            timeout=timeout_s,
+        )
+        # The body goes as it is, in place of the SDK's own fields, and comes back unparsed.
+        if endpoint == "chat":
+            create = self._client.chat.completions.with_raw_response.create
+            self._create: Any = functools.partial(create, model=server.model, messages=[])
+        else:
+            create = self._client.completions.with_raw_response.create
+            self._create = functools.partial(create, model=server.model, prompt="")
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._client.close()
+
+    async def send(self, body: dict[str, Any]) -> Received:
+        """Send one request.
+
+        Raises:
+          NoReplyError: the connection failed, broke or took too long.
+        """
+        try:
+            response = (await self._create(extra_body=body)).http_response
+        except self._openai.APIStatusError as e:
+            response = e.response
+        except self._openai.APIConnectionError as e:  # a timeout is one of these
+            cause = e.__cause__
+            name = type(cause or e).__name__
+            raise NoReplyError(f"{name}: {cause or e}", sent=name not in _UNSENT) from e
+        return Received(response.status_code, response.content, _retry_after(response.headers))
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Return the seconds that a server asks to wait: a number, or a date."""
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,368 @@
+"""The ledger: what was asked of a teacher, what came back, and what it may have cost.
+
+One SQLite file (WAL, synchronous FULL). Three rules make it safe to stop at any moment:
+
+- A row of intent is on the disk before a request leaves. An attempt without an end, found when the
+  ledger is opened, was in flight when a process died: it is charged in full.
+- The raw bytes of a reply are on the disk before anything parses them. Replies that were stored and
+  not parsed are given back by `unparsed`, so that no paid answer is asked for again.
+- An answer's key says what was asked: rendered prompt, model, sampling parameters, sample. It says
+  nothing of code or order, so the same question is never paid for twice.
+
+Writers share one thread and one transaction: whatever is waiting is committed together, so a commit
+costs the same for one reply and for fifty.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from t5distill.errors import UserError
+from t5distill.teacher.rescue import Rescue
+
+VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE prompts (sha TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE items (
+  key TEXT PRIMARY KEY, problem_id TEXT NOT NULL, benchmark TEXT NOT NULL, style TEXT NOT NULL,
+  teacher TEXT NOT NULL, sample INTEGER NOT NULL, prompt_sha TEXT
+) WITHOUT ROWID;
+CREATE TABLE attempts (
+  id INTEGER PRIMARY KEY, keys TEXT NOT NULL, started REAL NOT NULL, ended REAL,
+  outcome TEXT, status INTEGER, raw BLOB, error TEXT,
+  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL
+);
+CREATE TABLE answers (
+  key TEXT PRIMARY KEY, attempt INTEGER, text TEXT NOT NULL, finish_reason TEXT, tokens TEXT
+) WITHOUT ROWID;
+CREATE INDEX unended ON attempts (id) WHERE outcome IS NULL OR outcome = 'received';
+"""
+
+
+class Item(NamedTuple):
+    """One sample of one problem, as it is asked for.
+
+    Attributes:
+      key: the hash of what is asked, see `requests.cache_key`.
+      problem_id: of the Problem.
+      benchmark: of the Problem.
+      style: a style of `records.STYLES`.
+      teacher: the name that chains of it bear.
+      sample: 0 for the first.
+      prompt_sha: the hash of the rendered prompt.
+    """
+
+    key: str
+    problem_id: str
+    benchmark: str
+    style: str
+    teacher: str
+    sample: int
+    prompt_sha: str | None
+
+
+class Cost(NamedTuple):
+    """Tokens, and money in the currency of the given prices (0 without prices)."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    money: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Answer(NamedTuple):
+    """What a teacher wrote for one key.
+
+    Attributes:
+      key: of the item.
+      text: as it came.
+      finish_reason: `stop`, `length` or what else the server said.
+      tokens: `[{"text": ..., "top": [[text, logprob], ...]}, ...]`, or None.
+    """
+
+    key: str
+    text: str
+    finish_reason: str | None = None
+    tokens: list[dict[str, Any]] | None = None
+
+
+class Ledger:
+    """A ledger file, opened for writing by one process at a time.
+
+    Use as a context manager. `intend`, `receive`, `conclude` and `add_items` return futures that
+    are done when the row is on the disk.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, rescue_bytes: int = 16 * 2**20):
+        """Open or create a ledger.
+
+        Args:
+          path: of the SQLite file.
+          rescue_bytes: room set aside for replies that come in when the disk is full.
+
+        Raises:
+          UserError: another process writes to it, it is no ledger, or it cannot be created.
+        """
+        self.path = pathlib.Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _exclusive(self.path)
+        try:
+            self._database = _connect(self.path)
+            self._rescue = Rescue(self.path.with_name(self.path.name + ".rescue"), rescue_bytes)
+            self._recover()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._queue: queue.SimpleQueue[tuple[Callable[[], Any], Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Commit what waits and close the file."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+            self._database.close()
+            self._rescue.close()
+            os.close(self._lock)
+
+    # --- writing
+
+    def add_items(self, items: Iterable[Item], prompts: Iterable[tuple[str, str]]):
+        """Write down what is to be asked; known keys stay as they are."""
+        items, prompts = list(items), list(prompts)
+
+        def write() -> None:
+            insert = self._database.executemany
+            insert("INSERT OR IGNORE INTO prompts VALUES (?, ?)", prompts)
+            insert("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", items)
+
+        return self._submit(write)
+
+    def intend(self, keys: list[str], reserve: Cost):
+        """Write down that a request for `keys` is about to leave; the future gives its number."""
+
+        def write() -> int | None:
+            found = self._database.execute(
+                "INSERT INTO attempts (keys, started, prompt_tokens, completion_tokens, cost) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (json.dumps(keys), time.time(), *reserve),
+            )
+            return found.lastrowid
+
+        return self._submit(write)
+
+    def receive(self, attempt: int, status: int, raw: bytes):
+        """Write down a reply as it came, before anything looks into it."""
+
+        def write() -> None:
+            self._database.execute(
+                "UPDATE attempts SET outcome = 'received', ended = ?, status = ?, raw = ? "
+                "WHERE id = ?",
+                (time.time(), status, raw, attempt),
+            )
+
+        return self._submit(write, rescue=(attempt, status, raw))
+
+    def conclude(
+        self,
+        attempt: int,
+        outcome: str,
+        *,
+        answers: Iterable[Answer] = (),
+        cost: Cost | None = None,
+        error: str | None = None,
+    ):
+        """Write down what became of an attempt; without a cost its reserve stays charged.
+
+        Args:
+          attempt: its number.
+          outcome: `answered`, `retry`, `refused`, `malformed` or `unknown` (no reply came, so that
+            nobody knows what was charged).
+          answers: of `answered`.
+          cost: what it cost, where that is known.
+          error: one line for a person.
+        """
+        rows = [
+            (a.key, attempt, a.text, a.finish_reason, a.tokens and json.dumps(a.tokens))
+            for a in answers
+        ]
+
+        def write() -> None:
+            self._database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", rows)
+            self._database.execute(
+                "UPDATE attempts SET outcome = ?, ended = ?, error = ? WHERE id = ?",
+                (outcome, time.time(), error, attempt),
+            )
+            if cost is not None:
+                self._database.execute(
+                    "UPDATE attempts SET prompt_tokens = ?, completion_tokens = ?, cost = ? "
+                    "WHERE id = ?",
+                    (*cost, attempt),
+                )
+
+        return self._submit(write)
+
+    def import_answers(self, rows: Iterable[tuple[Item, Answer]]):
+        """Write down answers that were made elsewhere; the future gives how many were new."""
+        rows = list(rows)
+
+        def write() -> int:
+            self._database.executemany(
+                "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", [i for i, _ in rows]
+            )
+            before = self._database.total_changes
+            self._database.executemany(
+                "INSERT OR IGNORE INTO answers VALUES (?, NULL, ?, ?, ?)",
+                [
+                    (a.key, a.text, a.finish_reason, a.tokens and json.dumps(a.tokens))
+                    for _, a in rows
+                ],
+            )
+            return self._database.total_changes - before
+
+        return self._submit(write)
+
+    def _submit(
+        self, write: Callable[[], Any], rescue: tuple[int, int, bytes] | None = None
+    ) -> concurrent.futures.Future[Any]:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._queue.put((write, (future, rescue)))
+        return future
+
+    def _write(self) -> None:
+        """Commit what waits, together, until None comes."""
+        while True:
+            waiting = [self._queue.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(waiting) < 1000:
+                    waiting.append(self._queue.get_nowait())
+            work = [w for w in waiting if w is not None]
+            self._commit(work)
+            if len(work) < len(waiting):
+                return
+
+    def _commit(self, work: list[tuple[Callable[[], Any], Any]]) -> None:
+        """Run writes in one transaction; where that fails, save replies in the rescue file."""
+        if not work:
+            return
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            results = [write() for write, _ in work]
+            self._database.execute("COMMIT")
+        except Exception as e:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            for _, (future, rescue) in work:
+                saved = rescue is not None and self._rescue.save(*rescue)
+                where = f"; the reply is safe in {self._rescue.path}" if saved else ""
+                error = UserError(f"{self.path}: cannot be written ({e}){where}; free some space")
+                future.set_exception(error)
+            return
+        for result, (_, (future, _)) in zip(results, work, strict=True):
+            future.set_result(result)
+
+    def _recover(self) -> None:
+        """Take in what an earlier process could not finish."""
+        with self._database:
+            for attempt, status, raw in self._rescue.saved():
+                self._database.execute(
+                    "UPDATE attempts SET outcome = 'received', status = ?, raw = ? "
+                    "WHERE id = ? AND outcome IS NULL",
+                    (status, raw, attempt),
+                )
+            self._database.execute(
+                "UPDATE attempts SET outcome = 'unknown', error = 'in flight when a process ended' "
+                "WHERE outcome IS NULL"
+            )
+        self._rescue.clear()
+
+    def unparsed(self) -> list[tuple[int, list[str], int, bytes, Cost]]:
+        """Return replies that are stored and not concluded.
+
+        Returns:
+          The attempt's number, its keys, the HTTP status, the raw bytes, the reserve.
+        """
+        query = (
+            "SELECT id, keys, status, raw, prompt_tokens, completion_tokens, cost "
+            "FROM attempts WHERE outcome = 'received'"
+        )
+        with reading(self.path) as database:
+            rows = database.execute(query).fetchall()
+        return [(i, json.loads(keys), status, raw, Cost(*c)) for i, keys, status, raw, *c in rows]
+
+
+def _exclusive(path: pathlib.Path) -> int:
+    """Take the lock that one writing process holds; the kernel gives it back when that ends."""
+    try:
+        handle = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as e:
+        raise UserError(f"{path}: cannot be written here: {e.strerror}") from e
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        os.close(handle)
+        raise UserError(f"{path}: another process writes to this ledger; wait or stop it") from e
+    return handle
+
+
+def _connect(path: pathlib.Path) -> sqlite3.Connection:
+    """Open the file for writing, its tables made and of this version."""
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif version != VERSION:
+            raise UserError(f"{path}: version {version}, wanted a ledger of version {VERSION}")
+    except sqlite3.DatabaseError as e:
+        database.close()
+        raise UserError(f"{path}: not a ledger: {e}") from e
+    except UserError:
+        database.close()
+        raise
+    return database
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
+    """Open a ledger for reading, beside whoever writes.
+
+    Raises:
+      UserError: there is none, or the file is something else.
+    """
+    if not pathlib.Path(path).is_file():
+        raise UserError(f"{path}: no such ledger; wanted a file that `t5distill generate` made")
+    # Not mode=ro: reading a WAL whose writer died needs its shared-memory file to be made.
+    database = sqlite3.connect(path, timeout=60)
+    try:
+        database.execute("PRAGMA query_only = ON")
+        yield database
+    except sqlite3.DatabaseError as e:
+        raise UserError(f"{path}: not a ledger: {e}") from e
+    finally:
+        database.close()

@@ -1,0 +1,84 @@
+"""`t5distill ledger`: what a ledger holds and cost; chains out of it and into it."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "Show what a ledger holds and what it cost; export its chains; import chains made elsewhere."
+EXAMPLE = "t5distill ledger show gsm8k.db"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("action", choices=("show", "export", "import"))
+    parser.add_argument("ledger", metavar="DB")
+    parser.add_argument("--out", metavar="F", help="of export: JSONL of Chain")
+    parser.add_argument("--style", help="of export: only chains of this style")
+    parser.add_argument("--teacher", help="of export: only chains of this teacher")
+    parser.add_argument("--benchmark", help="of export: only chains of this benchmark")
+    parser.add_argument("--chains", nargs="+", metavar="F", help="of import: JSONL of Chain")
+    parser.add_argument("--problems", nargs="+", metavar="F", help="of import: JSONL of Problem")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what is asked."""
+    {"show": _show, "export": _export, "import": _import}[args.action](args)
+
+
+def _show(args: argparse.Namespace) -> None:
+    from t5distill.teacher import accounts
+
+    found = accounts.overview(args.ledger)
+    width = max([len(" ".join(row[:3])) for row in found["sets"]] + [len("chains of")])
+    print(f"{'chains of':{width}}  {'asked for':>10}  {'answered':>10}")
+    for *names, items, answers in found["sets"]:
+        print(f"{' '.join(names):{width}}  {items:10,}  {answers:10,}")
+    attempts = found["attempts"]
+    print(f"\nrequests: {sum(attempts.values()):,}")
+    for outcome, count in attempts.items():
+        print(f"  {outcome:<10}{count:>10,}")
+    for error, count in found["errors"]:
+        print(f"  {count:>6,} x {error[:90]}")
+    cost = found["cost"]
+    money = f", cost {cost.money:.4f}" if cost.money else ""
+    print(
+        f"\nspent, at most: {cost.prompt_tokens:,} prompt and {cost.completion_tokens:,} reply "
+        f"tokens{money}"
+    )
+
+
+def _export(args: argparse.Namespace) -> None:
+    from t5distill.errors import UserError
+    from t5distill.records import write_jsonl
+    from t5distill.teacher import accounts
+
+    if not args.out:
+        raise UserError("export wants --out FILE")
+    chains = accounts.chains(
+        args.ledger,
+        benchmarks=[args.benchmark] if args.benchmark else [],
+        style=args.style,
+        teacher=args.teacher,
+    )
+    print(f"{write_jsonl(args.out, chains)} chains written to {args.out}")
+
+
+def _import(args: argparse.Namespace) -> None:
+    from t5distill.errors import UserError
+    from t5distill.records import Chain, Problem, read_jsonl
+    from t5distill.teacher.ledger import Ledger
+    from t5distill.teacher.session import imported
+
+    if not args.chains or not args.problems:
+        raise UserError("import wants --chains F and the --problems that they solve")
+    benchmarks = {p.id: p.benchmark for path in args.problems for p in read_jsonl(Problem, path)}
+    chains = [c for path in args.chains for c in read_jsonl(Chain, path)]
+    known = [c for c in chains if c.problem_id in benchmarks]
+    if len(known) < len(chains):
+        stranger = next(c for c in chains if c.problem_id not in benchmarks)
+        raise UserError(
+            f"a chain for {stranger.problem_id!r}, which is in none of the problem files"
+        )
+    with Ledger(args.ledger) as ledger:
+        new = ledger.import_answers(imported(c, benchmarks[c.problem_id]) for c in chains).result()
+    print(f"{len(chains)} chains, {new} of them new in {args.ledger}")

@@ -1,0 +1,199 @@
+"""What a `generate` command asks for: arguments checked, prompts rendered, the cost known."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import re
+
+from t5distill.errors import UserError, suggest
+from t5distill.records import STYLES, Problem, read_jsonl
+from t5distill.teacher import accounts, asking, prompts
+from t5distill.teacher.asking import Asked, Prices, Request, Sampling
+from t5distill.teacher.client import Server, parse_server
+from t5distill.teacher.prompts.rendering import text_of
+
+EMBEDDED = "embedded"
+# The openai SDK's connection pool holds no more.
+MOST_AT_ONCE = 1000
+# For the expected length of a reply; the reserve counts shorter tokens, to be safe.
+_BYTES_PER_TOKEN = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that a run needs.
+
+    Attributes:
+      args: the command's arguments, for what needs no checking.
+      problems: to be solved.
+      server: the teacher's, or None for one that is replayed or embedded.
+      teacher: its name on chains.
+      prompt: what is asked.
+      sampling: how it is drawn.
+      prices: of tokens.
+      money: the most that may be spent, or None.
+      tokens: likewise, in tokens.
+      asked: prompts and items of all the problems.
+    """
+
+    args: argparse.Namespace
+    problems: list[Problem]
+    server: Server | None
+    teacher: str
+    prompt: prompts.Prompt
+    sampling: Sampling
+    prices: Prices
+    money: float | None
+    tokens: int | None
+    asked: list[Asked]
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of all items."""
+        return {item.key for _, items in self.asked for item in items}
+
+    def missing(self) -> set[str]:
+        """Return the keys that the ledger has no answer to (of failed ones, if that is asked)."""
+        ledger, keys = self.args.ledger, self.keys
+        if not pathlib.Path(ledger).is_file():
+            return keys
+        missing = keys - accounts.answered(ledger, keys)
+        return missing & accounts.failed(ledger) if self.args.retry_failed else missing
+
+    def requests(self, missing: set[str]) -> list[Request]:
+        """Return the requests for what is missing."""
+        choices = max(1, self.args.choices)
+        found = asking.requests(
+            self.asked, self.sampling, self.prices, missing=missing, choices=choices
+        )
+        return list(found)
+
+
+def make(args: argparse.Namespace) -> Plan:
+    """Check a command's arguments and render its prompts.
+
+    Raises:
+      UserError: an argument is wrong, or a problem file is.
+    """
+    _check(args)
+    problems = _problems(args)
+    server = None
+    if args.teacher != EMBEDDED and not args.teacher.startswith("replay:"):
+        server = parse_server(args.teacher)
+    prompt = prompts.load(args.prompt or args.style)
+    money, tokens = _budget(args.budget)
+    prices = Prices(args.price_prompt, args.price_completion)
+    if money is not None and prices == Prices():
+        raise UserError(
+            f"--budget {args.budget} is money: give --price-prompt and --price-completion, or a "
+            "budget in tokens, e.g. 2000000tokens"
+        )
+    sampling = Sampling(
+        model=server.model if server else EMBEDDED,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        max_tokens=args.max_tokens or prompt.max_tokens,
+        stop=tuple(prompt.stop),
+        seed=args.seed,
+        top_logprobs=args.top_logprobs,
+        extra=_body(args.body),
+    )
+    teacher = args.name or re.sub(r"[^A-Za-z0-9.-]+", "-", sampling.model).strip("-")
+    asked = asking.ask(
+        problems,
+        prompt,
+        sampling,
+        teacher=teacher,
+        samples=args.samples,
+        chat=args.endpoint == "chat",
+        show_gold=args.show_gold,
+    )
+    return Plan(
+        args, problems, server, teacher, prompt, sampling, prices, money, tokens, list(asked)
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise UserError where a number or a name is out of its range."""
+    if args.style not in STYLES:
+        raise UserError(f"--style {args.style!r}; {suggest(args.style, STYLES)}")
+    least = {"samples": 1, "concurrency": 1, "max_attempts": 1, "choices": 1, "top_logprobs": 0}
+    for name, smallest in least.items():
+        if getattr(args, name) < smallest:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} {getattr(args, name)}: wanted at least {smallest}")
+    if args.concurrency > MOST_AT_ONCE:
+        raise UserError(f"--concurrency {args.concurrency}: wanted at most {MOST_AT_ONCE}")
+    if args.samples > 1 and args.temperature == 0:
+        raise UserError(
+            f"--samples {args.samples} at --temperature 0 would be the same text each time; "
+            "wanted a temperature above 0"
+        )
+
+
+def _problems(args: argparse.Namespace) -> list[Problem]:
+    """Read the problems; the same id twice is the user's mistake."""
+    problems: dict[str, Problem] = {}
+    for path in args.problems:
+        for problem in read_jsonl(Problem, path):
+            if problem.id in problems:
+                raise UserError(f"{path}: problem {problem.id!r} stands twice")
+            problems[problem.id] = problem
+    if not problems:
+        raise UserError(f"no problems in {', '.join(args.problems)}")
+    return list(problems.values())[: args.limit]
+
+
+def _budget(text: str | None) -> tuple[float | None, int | None]:
+    """Read `5.00` as money and `2000000tokens` as tokens."""
+    if text is None:
+        return None, None
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(tokens?)?", text.replace(",", ""))
+    if not found:
+        raise UserError(f"--budget {text!r}: wanted money, e.g. 5.00, or e.g. 2000000tokens")
+    return (None, int(float(found[1]))) if found[2] else (float(found[1]), None)
+
+
+def _body(text: str) -> dict[str, object]:
+    try:
+        body = json.loads(text)
+    except ValueError as e:
+        raise UserError(f"--body: not JSON: {e}") from e
+    if not isinstance(body, dict):
+        raise UserError(f"--body is {text}, wanted a JSON object")
+    return body
+
+
+def describe(plan: Plan) -> str:
+    """Return what `--dry-run` prints: a whole prompt, and what all of them will cost."""
+    missing = plan.missing()
+    wanted = plan.requests(missing)
+    lines = [text_of(plan.asked[0].rendered), "", "-" * 60]
+    lines.append(f"prompt {plan.prompt.name}: {plan.prompt.about}")
+    lines.append(
+        f"{len(plan.keys)} samples of {len(plan.asked)} problems; {len(missing)} are missing, in "
+        f"{len(wanted)} requests"
+    )
+    if not wanted:
+        return "\n".join(lines)
+    prompt_tokens = sum(
+        -(
+            -len(json.dumps(r.body.get("messages", r.body.get("prompt"))).encode())
+            // _BYTES_PER_TOKEN
+        )
+        for r in wanted
+    )
+    exemplars = [len(e["text"].encode()) // _BYTES_PER_TOKEN for e in plan.prompt.exemplars]
+    reply = sum(exemplars) / len(exemplars) if exemplars else plan.sampling.max_tokens / 2
+    expected = plan.prices.cost(prompt_tokens, int(reply * len(missing)))
+    most_prompt = sum(r.reserve.prompt_tokens for r in wanted)
+    most = plan.prices.cost(most_prompt, sum(r.reserve.completion_tokens for r in wanted))
+    for what, cost in (("expected", expected), ("at most", most)):
+        lines.append(
+            f"{what:9} {cost.prompt_tokens:,} prompt and {cost.completion_tokens:,} reply tokens"
+            + (f", cost {cost.money:.2f}" if plan.prices != Prices() else "")
+        )
+    return "\n".join(lines)

@@ -1,0 +1,127 @@
+"""A prompt file and a problem make the messages or the text that a teacher reads.
+
+A prompt file is JSON: `style`, `instruction`, `exemplars` (question, answer, text), `stop`,
+`max_tokens`, `about`, and optionally `lead`, words that the teacher's text goes on from ("Let's
+think step by step."). Files of the same form from elsewhere are named by their path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from t5distill.errors import UserError, suggest
+from t5distill.formats import answer
+from t5distill.records import STYLES, Problem
+
+_FOLDER = pathlib.Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """What is asked of a teacher, apart from the problem.
+
+    Attributes:
+      name: of the file, without folder and ending.
+      style: the style of what comes back.
+      about: where the form comes from.
+      instruction: what the teacher is told to do.
+      exemplars: solved problems: `question`, `answer` and `text`.
+      stop: texts at which the teacher stops.
+      max_tokens: of one reply.
+      lead: the first words of the reply, given.
+    """
+
+    name: str
+    style: str
+    about: str
+    instruction: str
+    exemplars: list[dict[str, str]]
+    stop: list[str]
+    max_tokens: int
+    lead: str = ""
+
+
+def names() -> list[str]:
+    """Return the prompts that come with the project."""
+    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+
+
+def load(name: str) -> Prompt:
+    """Return a prompt of the project by name, or one of the user's by the path of its file.
+
+    Raises:
+      UserError: there is none of that name, or the file is not a prompt.
+    """
+    path = pathlib.Path(name)
+    if path.suffix != ".json":
+        if name not in names():
+            raise UserError(f"prompt {name!r}; {suggest(name, names())}, or a path ending in .json")
+        path = _FOLDER / f"{name}.json"
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        prompt = Prompt(name=path.stem, **fields)
+    except FileNotFoundError as e:
+        raise UserError(f"{path}: no such prompt file") from e
+    except (ValueError, TypeError) as e:
+        raise UserError(f"{path}: not a prompt: {e}") from e
+    _check(path, prompt)
+    return prompt
+
+
+def _check(path: pathlib.Path, prompt: Prompt) -> None:
+    """Raise UserError where a field has the wrong form."""
+    if prompt.style not in STYLES:
+        raise UserError(f"{path}: style is {prompt.style!r}; {suggest(prompt.style, STYLES)}")
+    if not isinstance(prompt.max_tokens, int) or prompt.max_tokens < 1:
+        raise UserError(f"{path}: max_tokens is {prompt.max_tokens!r}, wanted a number above 0")
+    for i, exemplar in enumerate(prompt.exemplars):
+        if set(exemplar) != {"question", "answer", "text"}:
+            raise UserError(f"{path}: exemplar {i} wants question, answer and text")
+
+
+def render(
+    prompt: Prompt, problem: Problem, *, chat: bool, show_gold: bool = False
+) -> list[dict[str, str]] | str:
+    """Return what the teacher reads: messages for a chat, else one text.
+
+    Args:
+      prompt: the instruction and exemplars.
+      problem: the question that is asked.
+      chat: whether the server takes messages.
+      show_gold: tell the teacher the gold answer, in the exemplars too (Magister et al. 2022,
+        section 3: it corrects small slips and yields more right chains).
+    """
+    asked = _question(answer.question(problem), answer.sentence(problem) if show_gold else "")
+    shots = [
+        (_question(f"Q: {e['question']}", f"The answer is {e['answer']}." if show_gold else ""), e)
+        for e in prompt.exemplars
+    ]
+    if not chat:
+        parts = [prompt.instruction]
+        parts += [f"{question}\nA:{prompt.lead} {e['text']}" for question, e in shots]
+        return "\n\n".join([*parts, f"{asked}\nA:{prompt.lead}"])
+    messages = [{"role": "system", "content": prompt.instruction}]
+    for question, e in shots:
+        messages.append({"role": "user", "content": question + prompt.lead})
+        messages.append({"role": "assistant", "content": e["text"]})
+    return [*messages, {"role": "user", "content": asked + prompt.lead}]
+
+
+def _question(question: str, gold: str) -> str:
+    hint = f"\n(Hint: {gold} Explain how to get there, without mentioning the hint.)"
+    return question + (hint if gold else "")
+
+
+def text_of(rendered: list[dict[str, str]] | str) -> str:
+    """Return a rendered prompt as one text, for people and for counting."""
+    if isinstance(rendered, str):
+        return rendered
+    return "\n\n".join(f"[{m['role']}]\n{m['content']}" for m in rendered)
+
+
+def canonical(obj: Any) -> str:
+    """Return JSON of one form only, which hashes are taken of."""
+    return json.dumps(obj, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

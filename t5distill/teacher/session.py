@@ -1,0 +1,166 @@
+"""One run of `generate`: the ledger opened, the teacher called, progress shown, Ctrl-C heard."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+from t5distill.errors import UserError
+from t5distill.records import Chain, read_jsonl
+from t5distill.teacher import accounts
+from t5distill.teacher.client import Client, Server
+from t5distill.teacher.generate import Generation, Progress, settle_unparsed
+from t5distill.teacher.ledger import Answer, Item, Ledger
+from t5distill.teacher.plan import Plan
+from t5distill.teacher.prompts.rendering import canonical
+from t5distill.teacher.throttle import Budget, Throttle
+
+
+def generate(plan: Plan) -> int:
+    """Ask for what is missing; return 0 where all of it came, else 1.
+
+    Raises:
+      UserError: the server refused, or the ledger cannot be written.
+    """
+    with Ledger(plan.args.ledger) as ledger:
+        settle_unparsed(ledger, plan.prices)
+        prompts = {
+            i.prompt_sha: canonical(rendered) for rendered, items in plan.asked for i in items
+        }
+        items = [item for _, items in plan.asked for item in items]
+        ledger.add_items(items, [(str(sha), body) for sha, body in prompts.items()]).result()
+        missing = plan.missing()
+        print(f"{len(items)} samples of {len(plan.asked)} problems, {len(missing)} to ask for")
+        if missing:
+            with _teacher(plan) as server:
+                progress = asyncio.run(_ask(plan, ledger, server, missing))
+        else:
+            progress = Progress()
+    left = len(plan.missing())
+    print(_summary(plan, progress, left))
+    if progress.stopped and progress.stopped.startswith("the server refused"):
+        raise UserError(progress.stopped)
+    return 1 if left else 0
+
+
+@contextlib.contextmanager
+def _teacher(plan: Plan) -> Iterator[Server]:
+    """Give the teacher's server; the embedded one is started for the run."""
+    if plan.server:
+        yield plan.server
+        return
+    from t5distill.teacher.loopback import LoopbackTeacher
+
+    with LoopbackTeacher(plan.problems, model=plan.sampling.model) as teacher:
+        yield Server(plan.sampling.model, teacher.url)
+
+
+async def _ask(plan: Plan, ledger: Ledger, server: Server, missing: set[str]) -> Progress:
+    """Run the requests on an event loop, with a progress bar and a clean stop on Ctrl-C."""
+    args = plan.args
+    budget = Budget(spent=accounts.spent(args.ledger), money=plan.money, tokens=plan.tokens)
+    throttle = Throttle(
+        concurrency=args.concurrency,
+        requests_per_minute=args.requests_per_minute,
+        tokens_per_minute=args.tokens_per_minute,
+    )
+    bar = tqdm(total=len(missing), unit="chain", disable=not sys.stderr.isatty(), smoothing=0.05)
+
+    def report(progress: Progress) -> None:
+        bar.update(progress.answered - bar.n)
+        money, tokens = budget.spent
+        spent = f"{money:.2f}" if plan.prices.completion else f"{tokens:,} tokens"
+        bar.set_postfix_str(f"spent {spent}, {throttle.window} at once", refresh=False)
+
+    async with Client(server, endpoint=args.endpoint, timeout_s=args.timeout) as client:
+        generation = Generation(
+            ledger,
+            client,
+            throttle,
+            budget,
+            prices=plan.prices,
+            concurrency=args.concurrency,
+            max_attempts=args.max_attempts,
+            report=report,
+        )
+        with _interruptible(generation):
+            progress = await generation.run(plan.requests(missing))
+    bar.close()
+    return progress
+
+
+@contextlib.contextmanager
+def _interruptible(generation: Generation) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM stop sending and wait for what is paid; a second one ends at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def stop() -> None:
+        if generation.progress.stopped:
+            task.cancel()
+            return
+        print("\nstopping: waiting for replies that are paid for (again to leave them)", flush=True)
+        generation.stop("interrupted")
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _summary(plan: Plan, progress: Progress, left: int) -> str:
+    """Return what a run prints at its end."""
+    cost = accounts.spent(plan.args.ledger)
+    outcomes = ", ".join(f"{name} {n}" for name, n in progress.by_outcome.most_common())
+    lines = [f"{progress.answered} answers in {progress.attempts} requests ({outcomes or 'none'})"]
+    if progress.stopped:
+        lines.append(f"stopped early: {progress.stopped}")
+    if progress.failed:
+        lines.append(
+            f"{len(progress.failed)} requests given up after {plan.args.max_attempts} attempts, "
+            f"the last: {progress.failed[-1][1]}"
+        )
+    money = f", cost {cost.money:.4f}" if cost.money else ""
+    lines.append(f"spent so far, at most: {cost.tokens:,} tokens{money}")
+    if left:
+        lines.append(f"{left} samples are missing; the same command goes on (--retry-failed)")
+    else:
+        lines.append(
+            f"next: t5distill curate --problems {' '.join(plan.args.problems)} "
+            f"--ledger {plan.args.ledger}"
+        )
+    return "\n".join(lines)
+
+
+def replay(plan: Plan, path: str) -> None:
+    """Put chains that were made elsewhere into the ledger, as answers to this plan's problems."""
+    if not os.path.isfile(path):
+        raise UserError(f"--teacher replay:{path}: no such file; wanted JSONL of Chain")
+    benchmarks = {p.id: p.benchmark for p in plan.problems}
+    chains = [c for c in read_jsonl(Chain, path) if c.problem_id in benchmarks]
+    with Ledger(plan.args.ledger) as ledger:
+        new = ledger.import_answers(imported(c, benchmarks[c.problem_id]) for c in chains).result()
+    print(f"{path}: {len(chains)} chains of these problems, {new} new in {plan.args.ledger}")
+
+
+def imported(chain: Chain, benchmark: str) -> tuple[Item, Answer]:
+    """Return a chain as an item and its answer; the same chain gives the same key."""
+    import hashlib
+
+    identity = [benchmark, chain.problem_id, chain.style, chain.teacher, chain.sample, chain.text]
+    key = hashlib.sha256(canonical(["imported", *identity]).encode()).hexdigest()
+    item = Item(
+        key, chain.problem_id, benchmark, chain.style, chain.teacher, chain.sample, chain.prompt_sha
+    )
+    reason = chain.meta.get("finish_reason")
+    return item, Answer(key, chain.text, reason, chain.meta.get("tokens"))

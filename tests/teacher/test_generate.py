@@ -1,0 +1,306 @@
+"""`generate` against a real server that fails in every way it can."""
+
+from __future__ import annotations
+
+import collections
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from t5distill.__main__ import main
+from t5distill.problems import embedded
+from t5distill.records import Chain, read_jsonl, write_jsonl
+from t5distill.teacher import accounts
+from t5distill.teacher.loopback import Faults, LoopbackTeacher
+from t5distill.verify import judge
+
+FAULTS = Faults(
+    too_many_requests=0.1,
+    server_error=0.05,
+    reset=0.02,
+    hang=0.01,
+    truncated=0.01,
+    bad_utf8=0.01,
+    retry_after_s=0.2,
+)
+
+
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory):
+    made = embedded.generate(count=60, seed=1, split="train")
+    path = tmp_path_factory.mktemp("problems") / "train.jsonl"
+    write_jsonl(path, made)
+    return path, made
+
+
+def generate(path, teacher, ledger, *more):
+    spec = teacher if isinstance(teacher, str) else f"loopback@{teacher.url}"
+    return main(
+        ["generate", "--problems", str(path), "--teacher", spec, "--ledger", str(ledger), *more]
+    )
+
+
+def generated(teacher):
+    return [e for e in teacher.bill.entries if e.choices or e.fault or e.status == 429]
+
+
+def test_every_answer_is_asked_for_once_and_right(problems, tmp_path, capsys):
+    path, made = problems
+    ledger = tmp_path / "l.db"
+    with LoopbackTeacher(made, seed=3) as teacher:
+        assert generate(path, teacher, ledger, "--samples", "3", "--choices", "2") == 0
+        assert len(generated(teacher)) == 120  # 2 + 1 samples of 60 problems
+        # Other order, again: nothing is asked. More samples: only the new ones.
+        shuffled = tmp_path / "shuffled.jsonl"
+        write_jsonl(shuffled, reversed(made))
+        assert generate(shuffled, teacher, ledger, "--samples", "3") == 0
+        assert len(generated(teacher)) == 120
+        assert generate(path, teacher, ledger, "--samples", "4") == 0
+        assert len(generated(teacher)) == 180
+        totals = teacher.bill.totals()
+    assert "next: t5distill curate" in capsys.readouterr().out
+    cost = accounts.spent(ledger)
+    assert tuple(cost[:2]) == (totals["prompt_tokens"], totals["completion_tokens"])
+    chains = list(accounts.chains(ledger))
+    assert collections.Counter(c.sample for c in chains) == {0: 60, 1: 60, 2: 60, 3: 60}
+    gold = {p.id: p.answer for p in made}
+    assert all(judge(c.text, gold[c.problem_id], "numeric").outcome == "correct" for c in chains)
+    assert len({(c.problem_id, c.text) for c in chains}) > 60
+
+
+@pytest.mark.parametrize("style", ["answer", "socratic", "program", "equation"])
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_every_style_and_both_endpoints(problems, tmp_path, style, endpoint):
+    path, made = problems
+    with LoopbackTeacher(made) as teacher:
+        more = ("--style", style, "--endpoint", endpoint, "--limit", "5", "--top-logprobs", "3")
+        assert generate(path, teacher, tmp_path / "l.db", *more) == 0
+        assert {e.style for e in teacher.bill.entries if e.choices} == {style}
+    for chain in accounts.chains(tmp_path / "l.db"):
+        assert chain.style == style
+        assert "".join(t["text"] for t in chain.meta["tokens"]) == chain.text
+        assert all(len(t["top"]) == 3 for t in chain.meta["tokens"])
+
+
+def test_faults_cost_attempts_but_no_answer(problems, tmp_path, capsys):
+    path, made = problems
+    ledger = tmp_path / "l.db"
+    with LoopbackTeacher(made, faults=FAULTS, seed=5) as teacher:
+        more = ("--samples", "6", "--choices", "1", "--timeout", "2", "--concurrency", "16")
+        assert generate(path, teacher, ledger, *more) == 0
+        totals = teacher.bill.totals()
+    assert len(list(accounts.chains(ledger))) == 360
+    assert 360 < totals["requests"] <= 1.3 * 360
+    assert sum(totals["faults"].values()) > 20
+    cost = accounts.spent(ledger)
+    # What nobody can know was charged is charged at its most.
+    assert cost.completion_tokens >= totals["completion_tokens"]
+    assert cost.prompt_tokens >= totals["prompt_tokens"]
+    assert "retry" in capsys.readouterr().out
+
+
+def test_a_refusal_stops_at_once_with_the_servers_words(problems, tmp_path, capsys, monkeypatch):
+    path, made = problems
+    monkeypatch.setenv("T5DISTILL_API_KEY", "sk-wrong-planted")
+    with LoopbackTeacher(made, api_key="sk-right") as teacher:
+        assert generate(path, teacher, tmp_path / "l.db", "--concurrency", "2") == 2
+        assert len(teacher.bill.entries) <= 2 * 3
+    printed = capsys.readouterr()
+    assert "HTTP 401" in printed.err
+    assert "planted" not in printed.out + printed.err
+    for file in tmp_path.iterdir():
+        assert b"planted" not in file.read_bytes()
+
+
+def test_the_budget_is_never_exceeded(problems, tmp_path, capsys):
+    path, made = problems
+    ledger = tmp_path / "l.db"
+    with LoopbackTeacher(made, faults=FAULTS, seed=5) as teacher:
+        more = ("--samples", "20", "--timeout", "2", "--budget", "30000tokens", "--choices", "1")
+        assert generate(path, teacher, ledger, *more) == 1
+        billed = teacher.bill.totals()
+    assert accounts.spent(ledger).tokens <= 30000
+    assert billed["prompt_tokens"] + billed["completion_tokens"] <= 30000
+    assert accounts.spent(ledger).tokens > 20000
+    assert "the budget is spent" in capsys.readouterr().out
+
+
+def test_rate_limits_are_kept(problems, tmp_path):
+    path, made = problems
+    with LoopbackTeacher(made) as teacher:
+        process = start(path, teacher.url, tmp_path / "l.db", "--requests-per-minute", "25")
+        time.sleep(6)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert len(generated(teacher)) == 25
+
+
+def start(path, url, ledger, *more):
+    command = ["generate", "--problems", str(path), "--teacher", f"loopback@{url}"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "t5distill", *command, "--ledger", str(ledger), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[2],
+    )
+
+
+def test_ctrl_c_keeps_every_paid_answer(problems, tmp_path):
+    path, made = problems
+    ledger = tmp_path / "l.db"
+    with LoopbackTeacher(made, latency_s=0.4) as teacher:
+        process = start(path, teacher.url, ledger, "--concurrency", "4")
+        while len(generated(teacher)) < 10:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 1 and "interrupted" in out
+        assert len(list(accounts.chains(ledger))) == len(generated(teacher)) < 60
+        assert generate(path, teacher, ledger) == 0
+        assert len(generated(teacher)) == 60
+
+
+def kills(path, made, ledger, *, times, more=()):
+    """Run, kill -9 at other moments each time, run to the end; compare ledger and bill."""
+    with LoopbackTeacher(made, latency_s=0.05) as teacher:
+        for i in range(times):
+            process = start(path, teacher.url, ledger, "--concurrency", "8", *more)
+            seen = len(generated(teacher))
+            deadline = time.monotonic() + 20
+            while len(generated(teacher)) < seen + 1 + 5 * (i % 7) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            process.kill()
+            process.communicate()
+        assert generate(path, teacher, ledger, *more) == 0
+        entries = generated(teacher)
+        totals = teacher.bill.totals()
+    unknown = accounts.overview(ledger)["attempts"].get("unknown", 0)
+    wanted = len(list(accounts.chains(ledger)))
+    # Paid for twice is at most what was in flight at a kill, and all of that is charged.
+    assert len(entries) - wanted <= unknown <= 8 * times
+    cost = accounts.spent(ledger)
+    assert cost.completion_tokens >= totals["completion_tokens"]
+    assert cost.prompt_tokens >= totals["prompt_tokens"]
+    return wanted
+
+
+def test_kill_9_loses_no_answer_and_pays_none_twice(problems, tmp_path):
+    path, made = problems
+    assert kills(path, made, tmp_path / "l.db", times=4, more=("--samples", "3")) == 180
+
+
+@pytest.mark.soak
+def test_fifty_kills(problems, tmp_path):
+    path, made = problems
+    more = ("--samples", "40", "--choices", "1")
+    assert kills(path, made, tmp_path / "l.db", times=50, more=more) == 2400
+
+
+@pytest.mark.soak
+def test_sixteen_thousand_answers_through_faults(tmp_path):
+    made = embedded.generate(count=2000, seed=2, split="train")
+    path, ledger = tmp_path / "train.jsonl", tmp_path / "l.db"
+    write_jsonl(path, made)
+    with LoopbackTeacher(made, faults=FAULTS, seed=7) as teacher:
+        more = ("--samples", "8", "--choices", "1", "--timeout", "3")
+        assert generate(path, teacher, ledger, *more) == 0
+        assert teacher.bill.totals()["requests"] <= 1.3 * 16000
+    assert len(list(accounts.chains(ledger))) == 16000
+
+
+def test_dry_run_sends_nothing_and_tells_the_cost(problems, tmp_path, capsys):
+    path, made = problems
+    with LoopbackTeacher(made) as teacher:
+        more = ("--dry-run", "--price-prompt", "0.5", "--price-completion", "1.5")
+        assert generate(path, teacher, tmp_path / "l.db", *more) == 0
+        assert teacher.bill.entries == []
+    out = capsys.readouterr().out
+    assert made[0].question in out and "at most" in out and "cost" in out
+    assert not (tmp_path / "l.db").exists()
+
+
+def test_the_embedded_teacher_and_curate(problems, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("T5DISTILL_DATA_DIR", str(tmp_path / "data"))
+    path, _ = problems
+    ledger = tmp_path / "l.db"
+    assert generate(path, "embedded", ledger, "--samples", "2") == 0
+    assert main(["curate", "--problems", str(path), "--ledger", str(ledger)]) == 0
+    [kept] = (tmp_path / "data/chains").glob("*/kept.jsonl")
+    assert len({c.problem_id for c in read_jsonl(Chain, kept)}) == 60
+    assert main(["ledger", "show", str(ledger)]) == 0
+    assert "embedded cot embedded" in capsys.readouterr().out
+
+
+def test_chains_made_elsewhere_enter_by_the_same_door(problems, tmp_path):
+    path, made = problems
+    chains = [
+        Chain(problem_id=p.id, style="cot", text=p.solution or "", teacher="palm") for p in made
+    ]
+    source, ledger = tmp_path / "palm.jsonl", tmp_path / "l.db"
+    write_jsonl(source, chains)
+    for _ in range(2):
+        assert generate(path, f"replay:{source}", ledger) == 0
+    assert main(["ledger", "export", str(ledger), "--out", str(tmp_path / "out.jsonl")]) == 0
+    out = list(read_jsonl(Chain, tmp_path / "out.jsonl"))
+    assert sorted(c.text for c in out) == sorted(c.text for c in chains)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--teacher", "gpt"), "wanted MODEL@URL"),
+        (("--style", "cott"), "cot"),
+        (("--prompt", "coz"), "cot"),
+        (("--budget", "five"), "wanted money"),
+        (("--budget", "5.00"), "--price-prompt"),
+        (("--samples", "0"), "at least 1"),
+        (("--samples", "2", "--temperature", "0"), "above 0"),
+        (("--body", "[1]"), "JSON object"),
+    ],
+)
+def test_mistakes_are_named(problems, tmp_path, capsys, more, message):
+    path, _ = problems
+    base = ["generate", "--problems", str(path), "--ledger", str(tmp_path / "l.db")]
+    assert main([*base, "--teacher", "m@http://127.0.0.1:9/v1", *more]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "l.db").exists()
+
+
+def test_a_server_that_is_not_there(problems, tmp_path, capsys):
+    path, _ = problems
+    more = ("--max-attempts", "1", "--limit", "3")
+    assert generate(path, "m@http://127.0.0.1:9/v1", tmp_path / "l.db", *more) == 1
+    out = capsys.readouterr().out
+    assert "3 requests given up after 1 attempts" in out and "ConnectError" in out
+    assert accounts.spent(tmp_path / "l.db").tokens == 0
+    assert len(accounts.failed(tmp_path / "l.db")) == 3
+
+
+def test_bodies_are_what_the_protocol_wants(problems, tmp_path):
+    import argparse
+
+    from t5distill.teacher import plan
+    from t5distill.teacher.command import add_arguments
+
+    path, made = problems
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args(
+        [
+            *("--problems", str(path), "--teacher", "m@http://h/v1", "--ledger", "x.db"),
+            *("--samples", "3", "--seed", "7", "--show-gold"),
+            *("--body", '{"max_tokens": null, "max_completion_tokens": 9}'),
+        ]
+    )
+    planned = plan.make(args)
+    [first, *_] = planned.requests(planned.keys)
+    assert first.body["n"] == 3 and first.body["seed"] == 7
+    assert "max_tokens" not in first.body and first.body["max_completion_tokens"] == 9
+    assert f"The answer is {made[0].answer}." in first.body["messages"][-1]["content"]
+    assert json.dumps(first.body)
