@@ -47,6 +47,7 @@ class LoopbackTeacher:
         port: int = 0,
         bill_file: Path | None = None,
         bill_fsync: bool = False,
+        batch_polls: int = 2,
     ):
         """Index the problems; nothing listens before the `with` block.
 
@@ -63,17 +64,23 @@ class LoopbackTeacher:
           port: 0 takes a free one.
           bill_file: see `Bill`.
           bill_fsync: see `Bill`.
+          batch_polls: how often the state of a batch is asked for until it is completed.
 
         Raises:
           UserError: a problem has no program, or a rate is no share.
         """
+        questions = Questions(problems)
+        writer = Writer(seed=seed, wrong_rate=wrong_rate, malformed_rate=malformed_rate)
+        self.bill = Bill(bill_file, fsync=bill_fsync)
         self._desk = Desk(
-            Questions(problems),
-            Writer(seed=seed, wrong_rate=wrong_rate, malformed_rate=malformed_rate),
+            questions,
+            writer,
             faults=faults or Faults(),
             requests_per_minute=requests_per_minute,
             api_key=api_key,
             model=model,
+            batch_polls=batch_polls,
+            bill=self.bill,
         )
         self._latency_s = latency_s
         self._thread = threading.Thread(target=self._run, name="loopback-teacher", daemon=True)
@@ -81,7 +88,6 @@ class LoopbackTeacher:
         self._failure: BaseException | None = None
         self._connections: set[asyncio.Task[Any]] = set()
         self.port = port
-        self.bill = Bill(bill_file, fsync=bill_fsync)
 
     @property
     def url(self) -> str:
