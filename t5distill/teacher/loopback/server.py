@@ -128,10 +128,16 @@ class LoopbackTeacher:
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stopped.wait()
+        # Python 3.11 fails on connections that it is accepting while the server closes, so these
+        # are let in first.
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        await _a_few_turns()
         server.close()
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        await _a_few_turns()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -163,3 +169,9 @@ class LoopbackTeacher:
             if not await wire.send(connection, reader, writer, reply):
                 return
             connection.start_next_cycle()
+
+
+async def _a_few_turns() -> None:
+    """Let the event loop do what is due: connections are accepted, and closed, in a few turns."""
+    for _ in range(5):
+        await asyncio.sleep(0)
