@@ -2,8 +2,11 @@
 
 import json
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -41,6 +44,41 @@ def test_it_serves_until_a_signal(problem_file, problems, tmp_path, number):
             assert process.wait() == 0
         finally:
             process.kill()
+
+
+def test_clients_that_vanish_leave_no_trace_but_the_bill(problem_file, problems, tmp_path):
+    bill = tmp_path / "bill.jsonl"
+    command = [*MODULE, "--problems", str(problem_file), "--bill", str(bill), "--latency", "0.02"]
+    command += ["--faults", "reset=0.3,hang=0.3,truncated=0.3"]
+    body = json.dumps({"model": "loopback", "prompt": problems[0].question}).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline().rpartition(":")[2].removesuffix("/v1\n"))
+            kept = []
+            for i in range(120):
+                raw = socket.create_connection(("127.0.0.1", port), timeout=20)
+                raw.sendall(head.encode() + body)
+                if i % 3 == 0:
+                    # Closing with a linger time of 0 resets the connection.
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if i % 3 < 2:
+                    raw.close()
+                else:
+                    kept.append(raw)
+            # Of those that reset, the request may be lost; the other eighty arrive.
+            while process.poll() is None and bill.read_text().count("\n") < 80:
+                time.sleep(0.01)
+            # Forty clients are still there, some of them waiting for a reply that never comes.
+            process.terminate()
+            assert process.communicate()[1] == ""
+            assert process.returncode == 0
+        finally:
+            process.kill()
+    for raw in kept:
+        raw.close()
 
 
 @pytest.mark.parametrize(

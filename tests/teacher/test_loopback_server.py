@@ -237,6 +237,18 @@ def test_bytes_that_are_no_http_are_refused(serve):
         assert raw.makefile("rb").read().startswith(b"HTTP/1.1 400")
 
 
+def test_a_client_that_goes_in_the_middle_of_a_request_is_not_on_the_bill(serve, connect):
+    teacher = serve()
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    for sent in (b"", b"POST /v1/com", head, head + b"{"):
+        with socket.create_connection(("127.0.0.1", teacher.port), timeout=20) as raw:
+            raw.sendall(sent)
+            raw.shutdown(socket.SHUT_WR)
+            assert raw.recv(1) == b""
+    connect(teacher).json("GET", "/v1/models")
+    assert [e.path for e in teacher.bill.entries] == ["/v1/models"]
+
+
 def test_expect_continue_is_answered(serve, problems):
     body = json.dumps({"model": "loopback", "prompt": problems[0].question}).encode()
     head = (

@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--api-key", metavar="KEY", help="what a client must send (anything)")
     add("--bill", metavar="FILE", help="append a line for every request")
     add("--bill-fsync", action="store_true", help="have each line of the bill on disk at once")
+    add("--batch-polls", type=int, default=2, metavar="N", help="polls until a batch is done (2)")
     return parser
 
 
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=args.port,
             bill_file=args.bill,
             bill_fsync=args.bill_fsync,
+            batch_polls=args.batch_polls,
         )
         with teacher:
             print(f"listening on {teacher.url}", flush=True)

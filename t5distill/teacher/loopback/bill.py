@@ -15,12 +15,13 @@ from t5distill.records import Path
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One request.
+    """One request, or one line of a batch.
 
     Attributes:
       number: 1 for the first request that the server received.
       time: seconds since the epoch at which the reply was ready to leave.
-      path: the path of the request, `?` where the bytes were no HTTP.
+      path: the path of the request, `?` where the bytes were no HTTP. A line of a batch has the
+        path it was meant for.
       status: the status of the reply, or None where a fault left none.
       fault: the injected fault, or None.
       client_request_id: what the client sent as X-Request-Id, or None.
@@ -29,6 +30,7 @@ class Entry:
       style: the style that was wanted.
       prompt_tokens: read.
       completion_tokens: generated, whether or not they arrived.
+      batch_id: of the batch that this is a line of, or None.
       choices: how many texts were generated.
       billed: whether the tokens cost: they do once generated, even where a fault ate the reply.
     """
@@ -42,6 +44,7 @@ class Entry:
     idempotency_key: str | None = None
     problem_id: str | None = None
     style: str | None = None
+    batch_id: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     choices: int = 0

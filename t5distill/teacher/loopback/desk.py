@@ -5,14 +5,17 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
+import json
 import math
 import random
 import time
+from typing import Any
 
+from t5distill.teacher.loopback import batches, protocol
 from t5distill.teacher.loopback import faults as injected
-from t5distill.teacher.loopback import protocol
 from t5distill.teacher.loopback.answers import Writer
-from t5distill.teacher.loopback.bill import Entry
+from t5distill.teacher.loopback.batches import Batches
+from t5distill.teacher.loopback.bill import Bill, Entry
 from t5distill.teacher.loopback.faults import Faults
 from t5distill.teacher.loopback.generation import generate
 from t5distill.teacher.loopback.protocol import ApiError
@@ -20,6 +23,9 @@ from t5distill.teacher.loopback.questions import Questions
 from t5distill.teacher.loopback.wire import Call, Reply
 
 _MODELS = "/v1/models"
+_GENERATE = (protocol.CHAT, protocol.COMPLETIONS)
+_EITHER = (batches.FILES, batches.BATCHES)
+_KNOWN = (_MODELS, *_GENERATE, *_EITHER)
 _MINUTE_S = 60.0
 _GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
 
@@ -36,8 +42,15 @@ class Desk:
         requests_per_minute: int | None,
         api_key: str | None,
         model: str,
+        batch_polls: int,
+        bill: Bill,
     ):
-        """See `LoopbackTeacher`; the faults are seeded with the writer's seed."""
+        """See `LoopbackTeacher`; faults and batches are seeded with the writer's seed.
+
+        The bill gets the lines of batches from here; a reply brings its own entry.
+        """
+        self._bill = bill
+        self._batches = Batches(self._line, seed=writer.seed, polls=batch_polls)
         self._questions = questions
         self._writer = writer
         self._faults = faults
@@ -50,33 +63,49 @@ class Desk:
 
     def reply(self, call: Call) -> Reply:
         """Return the reply to a call, with its entry for the bill."""
-        entry = Entry(
-            number=next(self._numbers),
-            time=time.time(),
-            path=call.path,
-            status=None,
+        entry = dataclasses.replace(
+            self._entry(call.path),
             client_request_id=call.headers.get("x-request-id"),
             idempotency_key=call.headers.get("idempotency-key"),
         )
         try:
             self._admit(call)
-            if call.path in (protocol.CHAT, protocol.COMPLETIONS):
-                return self._generated(call, entry)
-            return self._described(call, entry)
+            if call.path.startswith(_MODELS):
+                return self._described(call, entry)
+            if call.path in _GENERATE:
+                self._count_in_minute()
+            # Each attempt has its own draw, so that the same request sent again can go through.
+            rng = self._attempt()
+            fault = self._faults.draw(rng)
+            early = fault == "reset" and rng.random() < 0.5
+            if early or fault in ("too_many_requests", "server_error", "hang"):
+                return self._not_done(str(fault), entry, rng)
+            if call.path in _GENERATE:
+                fields = protocol.read_object(call.body)
+                body, entry = self._generated(call.path, fields, entry)
+            else:
+                body, entry = self._batches.handle(call), dataclasses.replace(entry, status=200)
+            entry = dataclasses.replace(entry, fault=fault)
+            return _spoilt(Reply(status=200, body=body, entry=entry), rng)
         except ApiError as e:
             return dataclasses.replace(_refused(e, entry), bodiless=call.method == "HEAD")
 
     def no_http(self, error: Exception) -> Reply:
         """Return the reply to bytes that are no HTTP."""
-        entry = Entry(number=next(self._numbers), time=time.time(), path="?", status=None)
-        return _refused(ApiError(400, f"The request is no HTTP/1.1: {error}"), entry)
+        return _refused(ApiError(400, f"The request is no HTTP/1.1: {error}"), self._entry("?"))
+
+    def _entry(self, path: str) -> Entry:
+        return Entry(number=next(self._numbers), time=time.time(), path=path, status=None)
+
+    def _attempt(self) -> random.Random:
+        return random.Random(f"{self._writer.seed} attempt {next(self._attempts)}")
 
     def _admit(self, call: Call) -> None:
         """Check path, method and key; raise ApiError."""
-        known = call.path.startswith(_MODELS)
-        if not known and call.path not in (protocol.CHAT, protocol.COMPLETIONS):
+        if not call.path.startswith(_KNOWN):
             raise ApiError(404, f"Invalid URL ({call.method} {call.path})", code="unknown_url")
-        if call.method != ("GET" if known else "POST"):
+        wanted = "POST" if call.path in _GENERATE else "GET"
+        if call.method != wanted and not call.path.startswith(_EITHER):
             raise ApiError(405, f"Not allowed to {call.method} on {call.path}.")
         if self._key is not None and call.headers.get("authorization") != f"Bearer {self._key}":
             raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
@@ -91,23 +120,13 @@ class Desk:
         entry = dataclasses.replace(entry, status=200)
         return Reply(status=200, body=protocol.dumps(listed), entry=entry)
 
-    def _generated(self, call: Call, entry: Entry) -> Reply:
-        """Answer a request for text, or let a fault happen to it."""
-        fields = protocol.read_object(call.body)
-        chat = call.path == protocol.CHAT
-        request = protocol.read_request(fields, chat=chat, model=self._model)
-        self._count_in_minute()
-        # Each attempt has its own draw, so that the same request sent again can go through.
-        rng = random.Random(f"{self._writer.seed} attempt {next(self._attempts)}")
-        fault = self._faults.draw(rng)
-        early = fault == "reset" and rng.random() < 0.5
-        if early or fault in ("too_many_requests", "server_error", "hang"):
-            return self._not_generated(str(fault), entry, rng)
+    def _generated(self, path: str, fields: dict[str, Any], entry: Entry) -> tuple[bytes, Entry]:
+        """Return the body for a request for text, and the entry that charges for it."""
+        request = protocol.read_request(fields, chat=path == protocol.CHAT, model=self._model)
         made = generate(request, self._questions, self._writer)
         entry = dataclasses.replace(
             entry,
             status=200,
-            fault=fault,
             problem_id=made.problem_id,
             style=made.style,
             prompt_tokens=made.prompt_tokens,
@@ -115,14 +134,24 @@ class Desk:
             choices=len(made.choices),
             billed=True,
         )
+        usage = (made.prompt_tokens, made.completion_tokens)
         body = protocol.reply(
-            request,
-            made.choices,
-            number=entry.number,
-            model=self._model,
-            usage=(made.prompt_tokens, made.completion_tokens),
+            request, made.choices, number=entry.number, model=self._model, usage=usage
         )
-        return _spoilt(Reply(status=200, body=body, entry=entry), rng)
+        return body, entry
+
+    def _line(self, batch_id: str, path: str, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Answer one line of a batch and put it on the bill; return status and body."""
+        entry = dataclasses.replace(self._entry(path), batch_id=batch_id)
+        try:
+            if self._attempt().random() < self._faults.server_error:
+                entry = dataclasses.replace(entry, fault="server_error")
+                raise ApiError(500, "The server had an error.", kind="server_error")
+            body, entry = self._generated(path, fields, entry)
+        except ApiError as e:
+            body, entry = e.body(), dataclasses.replace(entry, status=e.status)
+        self._bill.append(entry)
+        return entry.status or 500, json.loads(body)
 
     def _count_in_minute(self) -> None:
         """Raise ApiError 429 where the requests of the last minute are too many."""
@@ -136,8 +165,8 @@ class Desk:
             raise _too_many(f"Limit {self._limit} requests per minute.", wait_s)
         self._recent.append(now)
 
-    def _not_generated(self, fault: str, entry: Entry, rng: random.Random) -> Reply:
-        """Return a fault that costs nothing, because no text was generated."""
+    def _not_done(self, fault: str, entry: Entry, rng: random.Random) -> Reply:
+        """Return a fault that costs nothing, because nothing was done."""
         entry = dataclasses.replace(entry, fault=fault)
         if fault in ("reset", "hang"):
             return Reply(status=0, body=b"", entry=entry, ending=fault)

@@ -19,7 +19,10 @@ NAMES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Faults:
-    """The share of generation requests that meets each fault; every attempt draws anew.
+    """The share of requests that meets each fault; every attempt draws anew.
+
+    Requests for models meet none. Those to the files and batches do, and a line of a batch fails
+    with the rate of `server_error`.
 
     Attributes:
       too_many_requests: 429, half of them with a Retry-After header.
@@ -78,14 +81,17 @@ class Faults:
 
 
 def cut(body: bytes, rng: random.Random) -> bytes:
-    """Return the beginning of a JSON object, which is never itself valid JSON."""
-    return body[: rng.randint(1, len(body) - 1)]
+    """Return the beginning of a body; that of a JSON object is never itself valid JSON."""
+    return body[: rng.randint(1, max(1, len(body) - 1))]
 
 
 def with_bad_bytes(body: bytes) -> bytes:
-    """Return a reply whose generated text begins with bytes that no UTF-8 holds."""
-    for key in (b'"content":"', b'"text":"'):
+    """Return a JSON body with bytes that no UTF-8 holds in a text, or else in its first name.
+
+    A generated text is preferred: a client that replaces the bytes takes it for sound.
+    """
+    for key in (b'"content":"', b'"text":"', b'"'):
         head, found, tail = body.partition(key)
         if found:
             return head + found + b"\xff\xfe\x80" + tail
-    raise AssertionError("a generated reply has a text")
+    return b"\xff\xfe\x80" + body

@@ -47,6 +47,7 @@ class LoopbackTeacher:
         port: int = 0,
         bill_file: Path | None = None,
         bill_fsync: bool = False,
+        batch_polls: int = 2,
     ):
         """Index the problems; nothing listens before the `with` block.
 
@@ -63,17 +64,23 @@ class LoopbackTeacher:
           port: 0 takes a free one.
           bill_file: see `Bill`.
           bill_fsync: see `Bill`.
+          batch_polls: how often the state of a batch is asked for until it is completed.
 
         Raises:
           UserError: a problem has no program, or a rate is no share.
         """
+        questions = Questions(problems)
+        writer = Writer(seed=seed, wrong_rate=wrong_rate, malformed_rate=malformed_rate)
+        self.bill = Bill(bill_file, fsync=bill_fsync)
         self._desk = Desk(
-            Questions(problems),
-            Writer(seed=seed, wrong_rate=wrong_rate, malformed_rate=malformed_rate),
+            questions,
+            writer,
             faults=faults or Faults(),
             requests_per_minute=requests_per_minute,
             api_key=api_key,
             model=model,
+            batch_polls=batch_polls,
+            bill=self.bill,
         )
         self._latency_s = latency_s
         self._thread = threading.Thread(target=self._run, name="loopback-teacher", daemon=True)
@@ -81,7 +88,6 @@ class LoopbackTeacher:
         self._failure: BaseException | None = None
         self._connections: set[asyncio.Task[Any]] = set()
         self.port = port
-        self.bill = Bill(bill_file, fsync=bill_fsync)
 
     @property
     def url(self) -> str:
@@ -122,10 +128,16 @@ class LoopbackTeacher:
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stopped.wait()
+        # Python 3.11 fails on connections that it is accepting while the server closes, so these
+        # are let in first.
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        await _a_few_turns()
         server.close()
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        await _a_few_turns()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -157,3 +169,9 @@ class LoopbackTeacher:
             if not await wire.send(connection, reader, writer, reply):
                 return
             connection.start_next_cycle()
+
+
+async def _a_few_turns() -> None:
+    """Let the event loop do what is due: connections are accepted, and closed, in a few turns."""
+    for _ in range(5):
+        await asyncio.sleep(0)

@@ -65,7 +65,7 @@ class Reply:
 async def receive(
     connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> Call | None:
-    """Return the next request, or None where the client has closed the connection.
+    """Return the next request, or None where the client has gone, be it in the middle of one.
 
     Raises:
       h11.RemoteProtocolError: what came is no HTTP/1.1.
@@ -78,7 +78,10 @@ async def receive(
             if connection.they_are_waiting_for_100_continue:
                 go_on = h11.InformationalResponse(status_code=100, headers=[])
                 writer.write(connection.send(go_on) or b"")
-            connection.receive_data(await reader.read(_READ_BYTES))
+            data = await reader.read(_READ_BYTES)
+            if not data:
+                return None
+            connection.receive_data(data)
         elif isinstance(event, h11.Request):
             head = event
         elif isinstance(event, h11.Data):
@@ -128,6 +131,7 @@ async def send(
             await asyncio.sleep(_BEFORE_RESET_S)
         # Closing with a linger time of 0 sends RST instead of FIN.
         raw: socket.socket = writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()
+        if not writer.transport.is_closing():
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
     return connection.our_state is h11.DONE and connection.their_state is h11.DONE
