@@ -13,6 +13,11 @@ from t5distill.verify.plain import own_part, plain
 from t5distill.verify.readings import Reading
 
 
+# A label that may head a whole chain, and where its sentences end.
+_LABEL = re.compile(r"\W*answer ?:\W*", re.IGNORECASE)
+_SENTENCES = re.compile(r"[.!?]\s+\w")
+
+
 class _Reader(NamedTuple):
     """The functions that know one kind of answer; `prepare` sees the text before all others."""
 
@@ -161,10 +166,6 @@ def _find(text: str, reader: _Reader, *, finished: bool) -> _Finding:
     if reading.status != "value":
         return _Finding(None, "no_answer", "none", f"No answer mark: {reading.why}.")
     return _Finding(reading, None, "last", "No answer mark; read from the last statement.")
-
-
-_LABEL = re.compile(r"\W*answer ?:\W*", re.IGNORECASE)
-_SENTENCES = re.compile(r"[.!?]\s+\w")
 
 
 def _heads_chain(text: str, piece: Piece) -> bool:
