@@ -12,7 +12,6 @@ from t5distill.verify.markers import Piece, in_last_statement, last_statement, m
 from t5distill.verify.plain import own_part, plain
 from t5distill.verify.readings import Reading
 
-
 # A label that may head a whole chain, and where its sentences end.
 _LABEL = re.compile(r"\W*answer ?:\W*", re.IGNORECASE)
 _SENTENCES = re.compile(r"[.!?]\s+\w")
