@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from t5distill.verify import numeric
 from t5distill.verify.markers import WINDOW, Piece
@@ -32,7 +32,8 @@ _JOINED = re.compile(
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
-    r"\b(?:not|isn't|can(?:not|'t) be|never|neither|nor|anything but|everything but|except|"
+    r"\b(?:not|isn't|can(?:not|'t) be|never|neither|nor|anything but|everything but|all but|"
+    r"except|(?:don't|doesn't|do not|does not) think (?:that )?(?:it is|it's)|"
     r"(?:rul(?:e[sd]?|ing) out|eliminat(?:e[sd]?|ing)|exclud(?:e[sd]?|ing)|reject(?:s|ed|ing)?))"
     r"\s+(?:\w+\s)?\W{0,2}$",
     re.IGNORECASE,
@@ -40,7 +41,8 @@ _NEGATED = re.compile(
 _DENIED_AFTER = re.compile(
     r"\W{0,2}\s(?:(?:is|are|was|were|seems)\s(?:\w+ly\s)?"
     r"(?:not|wrong|incorrect|false|impossible|out|ruled out|eliminated|excluded)\b"
-    r"|(?:isn't|aren't|wasn't|can't be|cannot be|does not|doesn't)\b)",
+    r"|(?:isn't|aren't|wasn't|can't be|cannot be|does not|doesn't)\b"
+    r"|can be (?:ruled out|excluded|eliminated)\b)",
     re.IGNORECASE,
 )
 # An opening "A:" is a label, as in "Q: ... A: ...", where anything but option A follows it.
@@ -129,7 +131,7 @@ def marked(piece: Piece, options: Options) -> Reading:
     mentions = _mentions(text, options)
     positive = _affirmed(text, mentions)
     if not mentions:
-        return _by_number(piece, options) or empty("no option follows the mark")
+        return _by_number(piece, options, numeric.marked) or empty("no option follows the mark")
     if not positive:
         return undecided("every option is denied")
     return _decide(text, positive, positive[0], options)
@@ -143,7 +145,7 @@ def last(piece: Piece, options: Options) -> Reading:
         rest = text[label.end() :]
         text, mentions = rest, _mentions(rest, options)
     if not mentions:
-        return empty("no option in the last statement")
+        return _by_number(piece, options, numeric.last) or empty("no option in the last statement")
     mentions = _affirmed(text, mentions)
     if not mentions:
         return undecided("every option is denied")
@@ -236,7 +238,8 @@ def _letter_mentions(text: str, options: Options) -> list[_Mention]:
     for found in _LETTER.finditer(text):
         letter = found[found.lastgroup or 0].upper()
         if found.lastgroup == "bare":
-            article = letter == "A" and not _AFTER_LETTER.match(text, found.end())
+            # "A house", "I choose": an article or a pronoun before another word
+            article = letter in "AI" and not _AFTER_LETTER.match(text, found.end())
             if article or letter not in known:
                 continue
         # "choice a" ends a statement; in "the answer a person gives" the a is an article
@@ -288,10 +291,10 @@ def _decide(text: str, mentions: list[_Mention], chosen: _Mention, options: Opti
     return Reading("value", Choice(letters), shown, at_end=at_end, why=why)
 
 
-def _by_number(piece: Piece, options: Options) -> Reading | None:
+def _by_number(piece: Piece, options: Options, read: Callable[[Piece], Reading]) -> Reading | None:
     """Read an answer that is a number equal to exactly one option ("12.0" for "12")."""
     numbers = options.numbers()
-    reading = numeric.marked(piece) if numbers else empty("no option is a number")
+    reading = read(piece) if numbers else empty("no option is a number")
     if reading.status != "value":
         return None
     letters = [letter for letter, value in numbers if same_quantity(reading.value, value)]

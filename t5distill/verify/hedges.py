@@ -15,10 +15,13 @@ NOT_UNITS = frozenset(
 _BETWEEN = frozenset(words("about approximately around maybe perhaps possibly either even else"))
 _DENIALS = frozenset(
     words(
-        "not never cannot isn't aren't wasn't weren't can't won't don't doesn't didn't couldn't "
-        "shouldn't wouldn't"
+        "not never neither cannot isn't aren't wasn't weren't can't won't don't doesn't didn't "
+        "couldn't shouldn't wouldn't"
     )
 )
+_BEFORE_DENIED = frozenset(words("be equal to about around exactly approximately a an the just"))
+# What a number may be rounded to.
+_PLACES = frozenset(words("decimal significant places digits"))
 # Units of which two in a row make one quantity: "5 hours 30 minutes".
 _DIMENSIONS = [
     frozenset(words(units))
@@ -34,12 +37,15 @@ _DIMENSIONS = [
 
 
 def denied(tokens: list[Token], i: int) -> bool:
-    """Tell whether a "not" stands shortly before the token at `i`, with no "but" after it."""
-    for token in reversed(tokens[max(0, i - 3) : i]):
-        if token.text in ("but", "rather", ",") or token.kind == "number":
-            return False
+    """Tell whether a "not" denies the number at `i`: "not 5", "isn't about $5", "cannot be 5".
+
+    "He did not eat 5 slices" says something of the slices, and leaves the number as it is.
+    """
+    for token in reversed(tokens[max(0, i - 5) : i]):
         if token.text in _DENIALS:
             return True
+        if token.text not in _BEFORE_DENIED and token.kind not in ("currency", "open", "op"):
+            return False
     return False
 
 
@@ -66,7 +72,8 @@ def hedged_after(tokens: list[Token], i: int, quantity: Quantity) -> bool:
             return _lists(tokens, i + 1, quantity)
     if link.text == "—":  # spaces around it make it a dash of prose
         tight = tokens[i - 1].end == link.start
-        return tight and tokens[i + 1 : i + 2] != [] and tokens[i + 1].start == link.end
+        number = [t.start for t in tokens[i + 1 : i + 2] if t.kind == "number"]
+        return tight and number == [link.end]
     if link.text not in (*HEDGES, "–", "~", "±", "&", "/", "(") or link.kind == "number":
         return False
     if link.text == "(" and not (tokens[i + 1 : i + 2] and tokens[i + 1].text == "or"):
@@ -74,6 +81,8 @@ def hedged_after(tokens: list[Token], i: int, quantity: Quantity) -> bool:
     other = _next_quantity(tokens, i + (2 if link.text == "(" else 1))
     if other is None:
         return i == len(tokens) - 1 and link.text in HEDGES
+    if link.text == "to" and _leads_to_result(tokens, units, i, other):
+        return False
     return tokens[other].value is None or _signed(tokens, other) != quantity.value
 
 
@@ -94,10 +103,18 @@ def hedged_before(tokens: list[Token], first: int, quantity: Quantity) -> bool:
         i -= 1
     while i > 0 and tokens[i].kind in ("word", "percent", "close") and seen < 4:
         i, seen = i - 1, seen + 1
+    if link == "to" and _leads_to_result(tokens, seen, i + seen + 1, first):
+        return False
     same = tokens[i].value is not None and _signed(tokens, i) == quantity.value
     if tokens[i].kind not in ("number", "bad") or same:
         return False
     return link != "and" or any(t.text == "between" for t in tokens[max(0, i - 2) : i])
+
+
+def _leads_to_result(tokens: list[Token], units: int, link: int, other: int) -> bool:
+    """Tell "2 hours is equal to 120 minutes" and "to 2 places" from "5 to 7" and "5 m to 7 m"."""
+    after = tokens[other + 1].text if other + 1 < len(tokens) else ""
+    return after in _PLACES or (units > 0 and tokens[link - 1].text != after)
 
 
 def is_apart(tokens: list[Token], i: int) -> bool:

@@ -12,9 +12,8 @@ from t5distill.verify.markers import Piece, in_last_statement, last_statement, m
 from t5distill.verify.plain import own_part, plain
 from t5distill.verify.readings import Reading
 
-# A label that may head a whole chain, and where its sentences end.
+# A label that may head a whole chain.
 _LABEL = re.compile(r"\W*answer ?:\W*", re.IGNORECASE)
-_SENTENCES = re.compile(r"[.!?]\s+\w")
 
 
 class _Reader(NamedTuple):
@@ -25,7 +24,7 @@ class _Reader(NamedTuple):
     gold: Callable[[str], Any]
     same: Callable[[Any, Any], bool]
     prepare: Callable[[str], str] = str
-    heads_chain: Callable[[Piece], bool] = lambda _: False
+    heads_chain: Callable[[Piece, str], bool] = lambda *_: False
 
 
 class _Finding(NamedTuple):
@@ -139,7 +138,7 @@ def _find(text: str, reader: _Reader, *, finished: bool) -> _Finding:
     for piece in marked_pieces(text):
         reading = reader.marked(piece)
         latest = latest or (piece, reading)
-        if _heads_chain(text, piece) and reader.heads_chain(piece):
+        if _heads_chain(text, piece, reader):
             break  # "Answer: John had 3 apples. He bought 2. 3 + 2 = 5. He has 5."
         cut_off = not ended and not piece.closed and reading.at_end
         if reading.status == "empty" or cut_off:
@@ -152,7 +151,7 @@ def _find(text: str, reader: _Reader, *, finished: bool) -> _Finding:
         return _Finding(reading, None, extraction, "Read after an answer mark.")
     if not finished:
         return _Finding(None, "truncated", "none", "Cut off before a complete marked answer.")
-    headed = latest and _heads_chain(text, latest[0])
+    headed = latest and _heads_chain(text, latest[0], reader)
     if latest and not headed and in_last_statement(text, latest[0].start):
         why = latest[1].why or "nothing follows it"
         return _Finding(None, "no_answer", "none", f"There is an answer mark, but {why}.")
@@ -167,11 +166,10 @@ def _find(text: str, reader: _Reader, *, finished: bool) -> _Finding:
     return _Finding(reading, None, "last", "No answer mark; read from the last statement.")
 
 
-def _heads_chain(text: str, piece: Piece) -> bool:
-    """Tell whether a label opens the text and a chain, with an equation, follows its statement.
+def _heads_chain(text: str, piece: Piece, reader: _Reader) -> bool:
+    """Tell whether a label opens the text and heads a chain, which `piece` only begins.
 
     The policy says that the first quantity after a mark counts; this label marks the whole text.
     """
     label = piece.closed and piece.start < 40 and _LABEL.fullmatch(text[: piece.start])
-    rest = text[piece.end :] if label else ""
-    return "=" in rest and len(_SENTENCES.findall(rest)) >= 2
+    return bool(label) and reader.heads_chain(piece, text[piece.end :])

@@ -37,6 +37,8 @@ _ABBREVIATIONS = frozenset(
     )
 )
 _ITEM = re.compile(r"([0-9]{1,3})\)?")
+# These are units inside a sentence, and ordinary ends of one.
+_UNIT_ABBREVIATIONS = frozenset(words("sq ft lb lbs oz hr hrs min mins sec yd yds pt pts qt cm kg"))
 _LAST_WORD = re.compile(r"[A-Za-z.]{1,8}$")
 
 
@@ -112,7 +114,9 @@ def _abbreviated(text: str, end: re.Match[str]) -> bool:
     if end[0] != "." or end.end() >= len(text):
         return False
     word = _LAST_WORD.search(text, max(0, end.start() - 8), end.start())
-    return bool(word) and word[0].lower() in _ABBREVIATIONS
+    if not word or word[0].lower() not in _UNIT_ABBREVIATIONS:
+        return bool(word) and word[0].lower() in _ABBREVIATIONS
+    return text[end.end() :].lstrip(" ")[:1].islower()
 
 
 def last_statement(text: str) -> Piece | None:
@@ -136,7 +140,8 @@ def last_statement(text: str) -> Piece | None:
     words = text[begin:limit].strip()
     if _opens_item(text[:begin], words):
         words = ""
-    return Piece(words, bool(closing), begin, limit, closer, text[:begin].rstrip()[-1:])
+    # A line end before it closes nothing that it could have been the end of.
+    return Piece(words, bool(closing), begin, limit, closer, text[:begin].rstrip(" ")[-1:])
 
 
 def _opens_item(before: str, words: str) -> bool:

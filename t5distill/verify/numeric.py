@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from t5distill.verify import numberwords
@@ -16,7 +17,7 @@ from t5distill.verify.hedges import (
     is_apart,
     is_compound,
 )
-from t5distill.verify.markers import WINDOW, Piece
+from t5distill.verify.markers import WINDOW, Piece, last_statement
 from t5distill.verify.quantities import Quantity, negated, quantity_tokens, same_quantity
 from t5distill.verify.readings import Reading, empty, undecided
 from t5distill.verify.tokens import Token, words
@@ -31,12 +32,13 @@ _PREFIXES = frozenset(
 )
 # What turns the number after it, or before it, into another one.
 _MULTIPLES = frozenset(words("double twice triple thrice quadruple"))
+_OPERATORS = frozenset(words("divided multiplied less plus minus"))
 _POWERS = frozenset(("squared", "cubed"))
 # A statement that stops at one of these words has lost its end.
 _UNFINISHED = frozenset(
     words(
         "a an the of and or to for by with is are was be has have had that than in on from so per "
-        "times plus minus equals costs cost makes make gives give means equal over then she he "
+        "plus minus equals costs cost makes make gives give means equal then she he "
         "they we it if at"
     )
 )
@@ -51,7 +53,8 @@ _CHANGING = (
     *_POWERS,
 )
 # Words before the number of an answer that a label announces; more make it a sentence of a chain.
-_LEAD = re.compile(r"[^0-9\n]*")
+_LEAD = re.compile(r"^[^0-9\n]*")
+_STEP = re.compile(r"\W*(?:step )?1(?:[.:)]|$)", re.IGNORECASE)
 
 
 def marked(piece: Piece) -> Reading:
@@ -66,10 +69,23 @@ def marked(piece: Piece) -> Reading:
     return _decide(tokens, chain)
 
 
-def heads_chain(piece: Piece) -> bool:
-    """Tell whether a statement is the first sentence of a chain rather than an answer."""
-    lead = _LEAD.match(piece.text)
-    return lead is not None and len(re.findall(r"[A-Za-z]+", lead[0])) >= 2
+def heads_chain(piece: Piece, rest: str) -> bool:
+    """Tell whether a statement only begins a chain, whose result comes with its last equation.
+
+    Args:
+      piece: the statement after a label.
+      rest: what follows it.
+    """
+    sentence = len(re.findall(r"[A-Za-z]+", _LEAD.findall(piece.text)[0])) >= 2
+    if not (sentence or "=" in piece.text or _STEP.match(piece.text)) or "=" not in rest:
+        return False
+    ending = last_statement(rest)
+    reading = last(ending) if ending else empty("nothing follows")
+    results = [c for c in chains(quantity_tokens(_tail(rest))) if len(c.segments) > 1]
+    if reading.status != "value" or not results or not _is_number(results[-1].segments[-1]):
+        return False
+    result = _single(results[-1].segments[-1])
+    return result is not None and result.value == reading.value.value
 
 
 def last(piece: Piece) -> Reading:
@@ -145,9 +161,17 @@ def _without_proof(tokens: list[Token], found: list[Chain]) -> list[Chain]:
 
 
 def _is_changed(tokens: list[Token], chain: Chain) -> bool:
-    """Tell whether a word beside the number makes it another one: "5 squared", "double 5"."""
-    before, after = tokens[max(0, chain.first - 1) : chain.first], tokens[chain.last + 1 :][:1]
-    return any(t.text in _MULTIPLES for t in before) or any(t.text in _POWERS for t in after)
+    """Tell whether a word beside the number makes it another one.
+
+    "5 squared", "double 5", "18 divided by 2", "18 dollars less 5".
+    """
+    before, after = tokens[max(0, chain.first - 1) : chain.first], tokens[chain.last + 1 :][:4]
+    if any(t.text in _MULTIPLES for t in before) or any(t.text in _POWERS for t in after[:1]):
+        return True
+    for operator, operand in itertools.pairwise(after[:3]):
+        if operator.text in _OPERATORS and (operand.text == "by" or operand.kind == "number"):
+            return True
+    return False
 
 
 def gold(text: str) -> Quantity:

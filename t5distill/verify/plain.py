@@ -44,6 +44,8 @@ _STAR = re.compile(r"(?<![\w)*])(?<![0-9)] )\*(?=[^\s*])([^*\n]{1,200}?)(?<=[^\s
 _UNDERSCORE = re.compile(r"(?<!\w)_{1,3}(?=[^\s_])([^_\n]{1,200}?)(?<=[^\s_])_{1,3}(?!\w)")
 # Tags of emphasis, and a tokenizer's own marks where decoding left them in.
 _TAG = re.compile(r"</?(?:b|i|u|p|s|em|br|strong|span|pad|eos)\s?/?>", re.IGNORECASE)
+# A dash that opens a later line is a bullet; one that opens the text may be a sign.
+_DASH = re.compile(r"\n {0,8}- +(?=\S)")
 _BULLET = re.compile(r"^ {0,8}[*•‣▪] +", re.MULTILINE)
 
 # A capital "Question:" starts a new question anywhere (one-line text has lost its newlines); a
@@ -66,6 +68,8 @@ def plain(text: str) -> str:
     text = text.replace("\r\n", "\n").translate(SAME_LENGTH).translate(INVISIBLE)
     if "<" in text:
         text = _TAG.sub("", text)
+    if "- " in text:
+        text = _DASH.sub("\n", text)
     if "*" in text or "•" in text:
         text = _BULLET.sub("", text)
         text = _STAR.sub(r"\1", _BOLD.sub("", _POWER.sub("^", text)))

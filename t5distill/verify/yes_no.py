@@ -14,7 +14,11 @@ _NO_PHRASE = re.compile(
     r"\s+(?:longer|one|more|less|fewer|doubt|reason|way|evidence|such|matter|other|need)\b",
     re.IGNORECASE,
 )
-_NEGATED = re.compile(r"\b(?:not|isn't)\s+(?:an?\s+)?(?:\w+ly\s+)?\W{0,2}$", re.IGNORECASE)
+_NEGATED = re.compile(
+    r"\b(?:not|isn't|(?:can|could|would|will) ?(?:not|n't) be|can't be|won't be)\s+"
+    r"(?:an?\s+)?(?:\w+ly\s+)?\W{0,2}$",
+    re.IGNORECASE,
+)
 _REFUSED = re.compile(
     r"\b(?:neither\b[^.]*|(?:cannot|can't|can not|could not|couldn't|won't|will not|not)\s+"
     r"(?:\w+ly\s+)?(?:say|answer|tell|decide|claim)\b\W*(?:\w+\s+)?\W{0,2})$",

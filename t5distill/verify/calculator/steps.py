@@ -19,6 +19,9 @@ from t5distill.verify.chains import MAGNITUDES, Chain, Segment, chains
 from t5distill.verify.plain import ARITHMETIC, SAME_LENGTH
 from t5distill.verify.tokens import Token, tokenize
 
+_NAME = re.compile(r"(?<!\w)[A-Z][a-z]\w*[^=]{0,60}=")
+# No chain of thought is longer; what a looping student writes beyond it is left as it is.
+_LONGEST = 100_000
 ANNOTATION = re.compile(r"<<([^<>\n]{0,400})>>")
 _BULLET = re.compile(r"^ {0,8}- (?=\S)", re.MULTILINE)
 _THIRDS = re.compile(r"[0-9]*\.(?:3{2,}|6+[67]|1?6+[67]|83+)|33|66|67")
@@ -76,7 +79,7 @@ class _Place(NamedTuple):
 
 def walk(text: str, memory: Memory) -> Iterator[Found]:
     """Yield the decidable equations of `text` in order; `memory` gathers the corrections."""
-    characters = text.translate(SAME_LENGTH).translate(ARITHMETIC)
+    characters = text[:_LONGEST].translate(SAME_LENGTH).translate(ARITHMETIC)
     bullets = {m.end() for m in _BULLET.finditer(characters)}
     characters = _BULLET.sub(lambda m: " " * len(m[0]), characters)
     tokens = with_mixed_numbers(tokenize(characters))
@@ -100,11 +103,15 @@ def _walk_chain(place: _Place, memory: Memory) -> Iterator[Found]:
     text, segments = place.text, place.chain.segments
     known: _Known | None = None
     for i, segment in enumerate(segments):
+        if i and _names_another(text, segments[i - 1], segment):
+            known = None
         for note, number in segment.notes:
             if found := _annotated(text, note, number, segment, memory):
                 known = None
                 yield found
         value = _evaluated(text, segment, memory)
+        if i and any(" " in text[t.start : t.end] for t in segment.numbers):
+            value = None  # "= 34 170 pennies": a result and what follows it, without a line break
         if value is not None and i == 0 and place.left is not None:
             value = None if place.left == doubt.CUT else value._replace(doubtful=True)
         if segment.operators or value is None:
@@ -129,6 +136,14 @@ def _walk_chain(place: _Place, memory: Memory) -> Iterator[Found]:
         else:
             memory.carry_text(segment.numbers)
             memory.carry_answer(segment.numbers)
+
+
+def _names_another(text: str, before: Segment, segment: Segment) -> bool:
+    """Tell whether a name opens another equation: "Dogs = 4 * 7 = 28 kg Cats = 14 * 2"."""
+    if not before.tokens or not segment.tokens:
+        return False
+    between = text[before.tokens[-1].end : segment.tokens[0].start]
+    return bool(_NAME.search(between))
 
 
 def _compared(
