@@ -67,6 +67,10 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as e:
         print(f"t5distill {args.command}: {e}", file=sys.stderr)
         return 2
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as e:
+        hint = "wanted a folder where results go, a file where one is read, and leave to use it"
+        print(f"t5distill {args.command}: {e.filename}: {e.strerror}; {hint}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"\nt5distill {args.command}: stopped", file=sys.stderr)
         return 130

@@ -72,6 +72,8 @@ class Feed:
 
     def check(self, config: T5Config, mesh: Mesh) -> None:
         """Raise UserError where the vocabulary or the processes do not fit."""
+        data.resolve(self.eval_task or self.task, self.vocab)
+        data.resolve(self.task, self.vocab)
         size = data.vocabulary(self.vocab).vocab_size
         if size > config.vocab_size:
             raise UserError(
@@ -104,8 +106,14 @@ class Feed:
         if "://" in source:
             return  # found under the same name from anywhere
         folder = epath.Path(model_dir)
+        saved = folder / vocabularies.SAVED_MODEL
+        if saved.exists() and saved.read_bytes() != epath.Path(source).read_bytes():
+            raise UserError(
+                f"{folder}: begun with another vocabulary than {source}; take another MODEL_DIR, "
+                f"or --gin.VOCAB_PATH=\"'{saved}'\" to go on with its own"
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        epath.Path(source).copy(folder / vocabularies.SAVED_MODEL, overwrite=True)
+        epath.Path(source).copy(saved, overwrite=True)
 
     def training(self, mesh: Mesh) -> Callable[[int], Iterator[Batch]]:
         """Return what gives the training batches from a step on, without end."""

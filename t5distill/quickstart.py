@@ -65,9 +65,12 @@ def run(args: argparse.Namespace) -> None:
 
     if not 0.0 <= args.wrong_rate < 1.0:
         raise UserError(f"--wrong-rate is {args.wrong_rate}, wanted a share in [0, 1)")
+    if min(args.sizes) < 1 or (args.train_steps is not None and args.train_steps < 1):
+        raise UserError("wanted --sizes and --train-steps of at least 1")
     work = pathlib.Path(args.workdir).resolve()
-    work.mkdir(parents=True, exist_ok=True)
+    _claim(work, args)
     os.environ["T5DISTILL_DATA_DIR"] = str(work / "data")
+    print(f"$ export T5DISTILL_DATA_DIR={shlex.quote(str(work / 'data'))}")
     stages = Stages()
     with stages("prepare"):
         sizes = [str(n) for n in args.sizes]
@@ -88,6 +91,27 @@ def run(args: argparse.Namespace) -> None:
     summary = _summary(work, stages)
     write_json(work / "summary.json", summary)
     print(_told(work, summary))
+
+
+def _claim(work: pathlib.Path, args: argparse.Namespace) -> None:
+    """Write the options into the folder; refuse one that was begun with others.
+
+    Students of other problems or another vocabulary would be taken for this run's.
+    """
+    import json
+
+    from t5distill.errors import UserError
+    from t5distill.records import write_json
+
+    options = {"seed": args.seed, "sizes": list(args.sizes), "wrong_rate": args.wrong_rate}
+    options["train_steps"] = args.train_steps
+    path = work / "options.json"
+    if path.is_file() and (found := json.loads(path.read_text())) != options:
+        raise UserError(
+            f"{work}: begun with {found}, now asked for {options}; wanted the same options, or "
+            "another --workdir"
+        )
+    write_json(path, options)
 
 
 class Stages:

@@ -153,6 +153,8 @@ def from_object(cls: type[Record], obj: Any) -> Record:
     for name, value in given.items():
         if not _fits(value, str(known[name].type)):
             raise ValueError(f"{name} is {value!r}, wanted {known[name].type}")
+    if cls is Problem and given["split"] not in SPLITS:
+        raise ValueError(f"split is {given['split']!r}, wanted one of {', '.join(SPLITS)}")
     extra = {k: v for k, v in obj.items() if k not in known}
     if "extra" in obj:
         extra["extra"] = obj["extra"]
@@ -183,6 +185,8 @@ def read_jsonl(cls: type[Record], path: Path) -> Iterator[Record]:
       UserError: the file is missing, is not UTF-8, or a line is not such a record (file and line).
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; wanted a file, JSON Lines of {cls.__name__}")
     if not path.is_file():
         raise UserError(f"{path}: no such file; wanted JSON Lines of {cls.__name__}")
     with open(path, "rb") as f:

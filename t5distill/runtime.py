@@ -85,6 +85,8 @@ def use_vocabulary(vocab: str, path: str | None) -> None:
         return
     if "://" not in path and not os.path.isfile(path):
         raise vocabularies.missing_model(path)
+    if "://" not in path:
+        _ = vocabularies.load(vocab, path).vocab_size  # raises where it is no such model
     os.environ[vocabularies.MODEL_FILES[vocab][0]] = path
 
 

@@ -21,7 +21,8 @@ HELP = (
 )
 EXAMPLE = (
     f"t5distill train --gin_file={RUN_FILE} --gin_file=gin/models/tiny.gin "
-    "--gin_file=gin/recipes/quickstart_cot.gin --gin.MODEL_DIR=\"'runs/cot'\""
+    "--gin_file=gin/recipes/quickstart_cot.gin "
+    "--gin.VOCAB_PATH=\"'runs/quickstart/vocabulary.model'\" --gin.MODEL_DIR=\"'runs/cot'\""
 )
 
 

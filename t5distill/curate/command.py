@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         help="where kept.jsonl, rejected.jsonl and curation.json go "
-        "(default: chains/{benchmark}_{style}_{teacher} under $T5DISTILL_DATA_DIR or ./data)",
+        "(default: chains/{benchmark}_{style}_{teacher} under $T5DISTILL_DATA_DIR or ./data); the "
+        "TFDS set goes to tfds/ there in any case, in place of one of the same name",
     )
 
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
                 raise UserError(f"{path}: problem {problem.id!r} stands twice")
             problems[problem.id] = problem
     if args.gold:
+        formats.style(args.gold)
         gold = (formats.gold_chain(p, style=args.gold) for p in problems.values())
         chains = [c for c in gold if c is not None]
     elif args.ledger:
@@ -82,6 +84,7 @@ def curate_set(problems, chains, *, out=None, sources=()):
     Raises:
       UserError: the chains are of several styles, teachers or benchmarks, or none is kept.
     """
+    from t5distill import formats
     from t5distill.curate import filtering, tfds_writer
     from t5distill.errors import UserError
     from t5distill.records import data_dir, write_json, write_jsonl
@@ -89,6 +92,7 @@ def curate_set(problems, chains, *, out=None, sources=()):
     curated = filtering.curate(problems, chains)
     benchmark = _only("benchmark", (problems[c.problem_id].benchmark for c in chains))
     style = _only("style", (c.style for c in chains))
+    formats.style(style)  # raises where no task could read the set
     teacher = _only("teacher", (c.teacher for c in chains))
     name = tfds_writer.set_name(benchmark, style, teacher)
     directory = pathlib.Path(out) if out else data_dir() / "chains" / name

@@ -32,23 +32,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score and print a table."""
+    from t5distill.errors import UserError
     from t5distill.evaluate import scoring
-    from t5distill.records import Problem, Verdict, read_jsonl, write_json, write_jsonl
+    from t5distill.records import Problem, read_jsonl, write_json, write_jsonl
 
     problems = list(read_jsonl(Problem, args.problems))
     predictions = [p for path in args.predictions for p in scoring.read_predictions(path)]
+    if not predictions:
+        raise UserError(f"no predictions in {', '.join(args.predictions)}")
     samples = scoring.by_problem(problems, predictions)
     verdicts = scoring.judge_predictions(problems, samples)
     scores = scoring.summarise(problems, samples, verdicts)
     if args.baseline:
-        scores["versus_baseline"] = scoring.compare(
-            verdicts, list(read_jsonl(Verdict, args.baseline))
-        )
+        scores["versus_baseline"] = scoring.compare(verdicts, _baseline(args.baseline))
     out = pathlib.Path(args.out)
     write_jsonl(out / "verdicts.jsonl", verdicts)
     write_json(out / "scores.json", scores)
     print(table(scores))
+    if missing := sum(v.outcome == "missing" for v in verdicts):
+        print(
+            f"warning: {missing} of {len(verdicts)} problems have no prediction and count as wrong"
+        )
     print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
+
+
+def _baseline(path: str) -> list:
+    """Read another run's verdicts; predictions, whose fields would pass, are refused."""
+    from t5distill.errors import UserError
+    from t5distill.records import OUTCOMES, Verdict, read_jsonl
+
+    verdicts = list(read_jsonl(Verdict, path))
+    if any(v.outcome not in OUTCOMES or v.problem_id is None for v in verdicts):
+        raise UserError(f"--baseline {path}: not verdicts; wanted a verdicts.jsonl of `score`")
+    return verdicts
 
 
 def table(scores: dict) -> str:

@@ -25,6 +25,10 @@ NAMES = (
 )
 
 
+# More are no new problems for a model, and take hours to draw.
+MOST_GENERATED = 2_000_000
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("benchmark", metavar="BENCHMARK", help=NAMES)
@@ -131,6 +135,10 @@ def _generated(args: argparse.Namespace) -> tuple[dict[str, Splits], dict[str, d
     sizes = tuple(args.sizes) if args.sizes else generator.sizes
     if min(sizes) < 0:
         raise UserError(f"--sizes {' '.join(map(str, sizes))}: wanted no negative number")
+    if not 0 < sum(sizes) <= MOST_GENERATED:
+        raise UserError(
+            f"--sizes {' '.join(map(str, sizes))}: wanted 1 to {MOST_GENERATED:,} problems in all"
+        )
     made = generator.make(args.seed, sizes)
     return made, {name: {"seed": args.seed, "sizes": sizes, "sources": []} for name in made}
 

@@ -42,7 +42,8 @@ def make_schedule(
         raise UserError(f"LEARNING_RATE is {learning_rate}, wanted more than 0")
     if not 0 <= warmup_steps <= train_steps:
         raise UserError(
-            f"WARMUP_STEPS is {warmup_steps}, wanted 0 to TRAIN_STEPS, which is {train_steps}"
+            f"WARMUP_STEPS is {warmup_steps}, wanted 0 to TRAIN_STEPS, which is {train_steps}; "
+            "set it too, e.g. --gin.WARMUP_STEPS=0"
         )
     warmup = max(warmup_steps, 1)
 

@@ -51,7 +51,6 @@ class Settings:
 
     def __post_init__(self):
         losses.check_names(self.loss, self.loss_normalizing_factor)
-        self.make_optimizer()
         least = {
             "train_steps": 0,
             "microbatches": 1,
@@ -67,6 +66,7 @@ class Settings:
                 raise UserError(
                     f"{name.upper()} is {value!r}, wanted a whole number of at least {minimum}"
                 )
+        self.make_optimizer()
         if not 0.0 <= self.label_smoothing < 1.0:
             raise UserError(
                 f"LABEL_SMOOTHING is {self.label_smoothing}, wanted at least 0 and less than 1"
