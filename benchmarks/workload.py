@@ -185,9 +185,10 @@ def _read_problems(
     request: Request,
 ) -> tuple[dict[Lengths, Batch], list[tuple[list[int], list[int]]], list[list[int]]]:
     """Read the problems back through the project's own task: packed, unpacked, and questions."""
-    import t5distill.tasks  # noqa: F401, registers the tasks
     from t5distill import data
+    from t5distill.runtime import import_tasks
 
+    import_tasks("t5distill.tasks")
     task = data.resolve("gsm8k_cot", "t5")
     examples = [
         (x["inputs"].tolist(), x["targets"].tolist())

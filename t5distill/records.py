@@ -199,6 +199,21 @@ def read_jsonl(cls: type[Record], path: Path) -> Iterator[Record]:
                 raise UserError(f"{path}:{number}: not a {cls.__name__}: {e}") from e
 
 
+def read_problems(paths: Iterable[Path]) -> dict[str, Problem]:
+    """Return the problems of several files by id.
+
+    Raises:
+      UserError: as `read_jsonl`, or an id stands twice.
+    """
+    problems: dict[str, Problem] = {}
+    for path in paths:
+        for problem in read_jsonl(Problem, path):
+            if problem.id in problems:
+                raise UserError(f"{path}: problem {problem.id!r} stands twice")
+            problems[problem.id] = problem
+    return problems
+
+
 def write_jsonl(path: Path, records: Iterable[Problem | Chain | Prediction | Verdict]) -> int:
     """Write records to `path`, whole or not at all; return how many."""
     count = 0

@@ -83,11 +83,11 @@ def use_vocabulary(vocab: str, path: str | None) -> None:
         raise UserError(f"VOCAB is {vocab!r}; {suggest(vocab, vocabularies.VOCABULARIES)}")
     if path is None or vocab not in vocabularies.MODEL_FILES:
         return
-    if "://" not in path and not os.path.isfile(path):
-        raise vocabularies.missing_model(path)
     if "://" not in path:
+        if not os.path.isfile(path):
+            raise vocabularies.missing_model(path)
         _ = vocabularies.load(vocab, path).vocab_size  # raises where it is no such model
-    os.environ[vocabularies.MODEL_FILES[vocab][0]] = path
+    vocabularies.use_model_file(vocab, path)
 
 
 class Stop:

@@ -40,14 +40,9 @@ def run(args: argparse.Namespace) -> None:
     """Curate one set and print what became of it."""
     from t5distill import formats
     from t5distill.errors import UserError
-    from t5distill.records import Chain, Problem, read_jsonl
+    from t5distill.records import Chain, read_jsonl, read_problems
 
-    problems: dict[str, Problem] = {}
-    for path in args.problems:
-        for problem in read_jsonl(Problem, path):
-            if problem.id in problems:
-                raise UserError(f"{path}: problem {problem.id!r} stands twice")
-            problems[problem.id] = problem
+    problems = read_problems(args.problems)
     if args.gold:
         formats.style(args.gold)
         gold = (formats.gold_chain(p, style=args.gold) for p in problems.values())

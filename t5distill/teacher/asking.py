@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from t5distill.records import Problem
 from t5distill.teacher import prompts
 from t5distill.teacher.ledger import Cost, Item
-from t5distill.teacher.prompts.rendering import canonical, text_of
+from t5distill.teacher.prompts.rendering import digest, text_of
 
 # A token of English or of figures has at least this many bytes on the average.
 _BYTES_PER_TOKEN = 3
@@ -77,8 +76,7 @@ class Request(NamedTuple):
 
 def cache_key(rendered: list[dict[str, str]] | str, sampling: Sampling, sample: int) -> str:
     """Return the hash of everything that decides what an answer is."""
-    asked = [rendered, dataclasses.asdict(sampling), sample]
-    return hashlib.sha256(canonical(asked).encode()).hexdigest()
+    return digest([rendered, dataclasses.asdict(sampling), sample])
 
 
 def ask(
@@ -94,7 +92,7 @@ def ask(
     """Yield for each problem its prompt and its items."""
     for problem in problems:
         rendered = prompts.render(prompt, problem, chat=chat, show_gold=show_gold)
-        sha = hashlib.sha256(canonical(rendered).encode()).hexdigest()
+        sha = digest(rendered)
         items = [
             Item(
                 key=cache_key(rendered, sampling, sample),

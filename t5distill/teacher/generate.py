@@ -34,6 +34,7 @@ class Progress:
       by_outcome: attempts by what became of them.
       failed: requests that were given up after the last attempt, with the last reason.
       stopped: why the run ended early, or None.
+      refused: whether it was the server that ended it.
     """
 
     answered: int = 0
@@ -41,6 +42,7 @@ class Progress:
     by_outcome: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     failed: list[tuple[Request, str]] = dataclasses.field(default_factory=list)
     stopped: str | None = None
+    refused: bool = False
 
 
 class Generation:
@@ -156,7 +158,7 @@ class Generation:
         """Conclude an attempt by its reply; return its cost, a reason, and the keys left."""
         status, raw, retry_after_s = received
         if status == 200:
-            concluded = conclude(number, request.keys, raw, request.reserve, self._prices)
+            concluded = conclude(request.keys, raw, request.reserve, self._prices)
             self._conclude(number, **concluded)
             if concluded["outcome"] == "malformed":
                 return concluded["cost"], concluded["error"], request.keys
@@ -165,7 +167,7 @@ class Generation:
             self.progress.answered += len(found)
             left = [key for key in request.keys if key not in found]
             return concluded["cost"], "the reply had fewer choices than were asked for", left
-        words = f"HTTP {status}: {replies.server_words(raw)}"
+        words = replies.server_words(status, raw)
         if status == 429 and "insufficient_quota" not in words:
             self._throttle.refused(retry_after_s)
             self._conclude(number, "retry", cost=NOTHING, error=words)
@@ -173,6 +175,7 @@ class Generation:
             self._conclude(number, "retry", cost=NOTHING, error=words)
         else:
             self._conclude(number, "refused", cost=NOTHING, error=words)
+            self.progress.refused = True
             self.stop(f"the server refused a request: {words}")
         return NOTHING, words, request.keys
 
@@ -192,14 +195,11 @@ def without(request: Request, left: list[str]) -> Request:
     return Request(left, body, request.reserve)
 
 
-def conclude(
-    number: int, keys: list[str], raw: bytes, reserve: Cost, prices: Prices
-) -> dict[str, Any]:
+def conclude(keys: list[str], raw: bytes, reserve: Cost, prices: Prices) -> dict[str, Any]:
     """Return what is to be written down of a reply of status 200: the fields of `conclude`.
 
     Args:
-      number: of the attempt.
-      keys: of the items that it asked for.
+      keys: of the items that were asked for.
       raw: the body.
       reserve: what is charged where the reply does not say what it cost.
       prices: of tokens.
@@ -223,8 +223,8 @@ def settle_unparsed(ledger: Ledger, prices: Prices) -> int:
     stored = ledger.unparsed()
     for number, keys, status, raw, reserve in stored:
         if status == 200:
-            ledger.conclude(number, **conclude(number, keys, raw, reserve, prices))
+            ledger.conclude(number, **conclude(keys, raw, reserve, prices))
         else:
-            words = f"HTTP {status}: {replies.server_words(raw)}"
-            ledger.conclude(number, "retry", cost=NOTHING, error=words).result()
+            words = replies.server_words(status, raw)
+            ledger.conclude(number, "retry", cost=NOTHING, error=words)
     return len(stored)

@@ -51,6 +51,11 @@ CREATE INDEX unended ON attempts (id) WHERE outcome IS NULL OR outcome = 'receiv
 """
 
 
+# What is there already stays as it is.
+_ADD_ITEM = "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)"
+_ADD_ANSWER = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)"
+
+
 class Item(NamedTuple):
     """One sample of one problem, as it is asked for.
 
@@ -157,7 +162,7 @@ class Ledger:
         def write() -> None:
             insert = self._database.executemany
             insert("INSERT OR IGNORE INTO prompts VALUES (?, ?)", prompts)
-            insert("INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", items)
+            insert(_ADD_ITEM, items)
 
         return self._submit(write)
 
@@ -205,13 +210,10 @@ class Ledger:
           cost: what it cost, where that is known.
           error: one line for a person.
         """
-        rows = [
-            (a.key, attempt, a.text, a.finish_reason, a.tokens and json.dumps(a.tokens))
-            for a in answers
-        ]
+        rows = [_row(answer, attempt) for answer in answers]
 
         def write() -> None:
-            self._database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", rows)
+            self._database.executemany(_ADD_ANSWER, rows)
             self._database.execute(
                 "UPDATE attempts SET outcome = ?, ended = ?, error = ? WHERE id = ?",
                 (outcome, time.time(), error, attempt),
@@ -230,17 +232,9 @@ class Ledger:
         rows = list(rows)
 
         def write() -> int:
-            self._database.executemany(
-                "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", [i for i, _ in rows]
-            )
+            self._database.executemany(_ADD_ITEM, [item for item, _ in rows])
             before = self._database.total_changes
-            self._database.executemany(
-                "INSERT OR IGNORE INTO answers VALUES (?, NULL, ?, ?, ?)",
-                [
-                    (a.key, a.text, a.finish_reason, a.tokens and json.dumps(a.tokens))
-                    for _, a in rows
-                ],
-            )
+            self._database.executemany(_ADD_ANSWER, [_row(a, None) for _, a in rows])
             return self._database.total_changes - before
 
         return self._submit(write)
@@ -312,6 +306,12 @@ class Ledger:
         with reading(self.path) as database:
             rows = database.execute(query).fetchall()
         return [(i, json.loads(keys), status, raw, Cost(*c)) for i, keys, status, raw, *c in rows]
+
+
+def _row(answer: Answer, attempt: int | None) -> tuple[Any, ...]:
+    """Return an answer as a row of its table; one without an attempt was made elsewhere."""
+    tokens = answer.tokens and json.dumps(answer.tokens)
+    return answer.key, attempt, answer.text, answer.finish_reason, tokens
 
 
 def _exclusive(path: pathlib.Path) -> int:

@@ -66,8 +66,7 @@ def _export(args: argparse.Namespace) -> None:
 def _import(args: argparse.Namespace) -> None:
     from t5distill.errors import UserError
     from t5distill.records import Chain, Problem, read_jsonl
-    from t5distill.teacher.ledger import Ledger
-    from t5distill.teacher.session import imported
+    from t5distill.teacher.imports import import_chains
 
     if not args.chains or not args.problems:
         raise UserError("import wants --chains F and the --problems that they solve")
@@ -79,6 +78,5 @@ def _import(args: argparse.Namespace) -> None:
         raise UserError(
             f"a chain for {stranger.problem_id!r}, which is in none of the problem files"
         )
-    with Ledger(args.ledger) as ledger:
-        new = ledger.import_answers(imported(c, benchmarks[c.problem_id]) for c in chains).result()
+    new = import_chains(args.ledger, chains, benchmarks)
     print(f"{len(chains)} chains, {new} of them new in {args.ledger}")

@@ -9,7 +9,7 @@ import pathlib
 import re
 
 from t5distill.errors import UserError, suggest
-from t5distill.records import STYLES, Problem, read_jsonl
+from t5distill.records import STYLES, Problem, read_problems
 from t5distill.teacher import accounts, asking, prompts
 from t5distill.teacher.asking import Asked, Prices, Request, Sampling
 from t5distill.teacher.client import Server, parse_server
@@ -135,13 +135,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _problems(args: argparse.Namespace) -> list[Problem]:
-    """Read the problems; the same id twice is the user's mistake."""
-    problems: dict[str, Problem] = {}
-    for path in args.problems:
-        for problem in read_jsonl(Problem, path):
-            if problem.id in problems:
-                raise UserError(f"{path}: problem {problem.id!r} stands twice")
-            problems[problem.id] = problem
+    """Read the problems; none at all is the user's mistake."""
+    problems = read_problems(args.problems)
     if not problems:
         raise UserError(f"no problems in {', '.join(args.problems)}")
     return list(problems.values())[: args.limit]

@@ -84,12 +84,12 @@ def _tokens(logprobs: Any) -> list[dict[str, Any]] | None:
     ]
 
 
-def server_words(raw: bytes) -> str:
-    """Return what the server said in an error body, on one line."""
+def server_words(status: int, raw: bytes) -> str:
+    """Return the status of an error and what the server said in its body, on one line."""
     text = raw.decode("utf-8", errors="replace")
     try:
         error = json.loads(text)["error"]
         text = error["message"] if isinstance(error, dict) else str(error)
     except (ValueError, KeyError, TypeError):
         pass
-    return " ".join(text.split())[:500]
+    return f"HTTP {status}: {' '.join(text.split())[:500]}"

@@ -16,7 +16,8 @@ from t5distill.records import Chain, read_jsonl
 from t5distill.teacher import accounts
 from t5distill.teacher.client import Client, Server
 from t5distill.teacher.generate import Generation, Progress, settle_unparsed
-from t5distill.teacher.ledger import Answer, Item, Ledger
+from t5distill.teacher.imports import import_chains
+from t5distill.teacher.ledger import Ledger
 from t5distill.teacher.plan import Plan
 from t5distill.teacher.prompts.rendering import canonical
 from t5distill.teacher.throttle import Budget, Throttle
@@ -30,9 +31,7 @@ def generate(plan: Plan) -> int:
     """
     with Ledger(plan.args.ledger) as ledger:
         settle_unparsed(ledger, plan.prices)
-        prompts = {
-            i.prompt_sha: canonical(rendered) for rendered, items in plan.asked for i in items
-        }
+        prompts = {items[0].prompt_sha: canonical(rendered) for rendered, items in plan.asked}
         items = [item for _, items in plan.asked for item in items]
         ledger.add_items(items, [(str(sha), body) for sha, body in prompts.items()]).result()
         missing = plan.missing()
@@ -44,7 +43,7 @@ def generate(plan: Plan) -> int:
             progress = Progress()
     left = len(plan.missing())
     print(_summary(plan, progress, left))
-    if progress.stopped and progress.stopped.startswith("the server refused"):
+    if progress.refused:
         raise UserError(progress.stopped)
     return 1 if left else 0
 
@@ -148,19 +147,5 @@ def replay(plan: Plan, path: str) -> None:
         raise UserError(f"--teacher replay:{path}: no such file; wanted JSONL of Chain")
     benchmarks = {p.id: p.benchmark for p in plan.problems}
     chains = [c for c in read_jsonl(Chain, path) if c.problem_id in benchmarks]
-    with Ledger(plan.args.ledger) as ledger:
-        new = ledger.import_answers(imported(c, benchmarks[c.problem_id]) for c in chains).result()
+    new = import_chains(plan.args.ledger, chains, benchmarks)
     print(f"{path}: {len(chains)} chains of these problems, {new} new in {plan.args.ledger}")
-
-
-def imported(chain: Chain, benchmark: str) -> tuple[Item, Answer]:
-    """Return a chain as an item and its answer; the same chain gives the same key."""
-    import hashlib
-
-    identity = [benchmark, chain.problem_id, chain.style, chain.teacher, chain.sample, chain.text]
-    key = hashlib.sha256(canonical(["imported", *identity]).encode()).hexdigest()
-    item = Item(
-        key, chain.problem_id, benchmark, chain.style, chain.teacher, chain.sample, chain.prompt_sha
-    )
-    reason = chain.meta.get("finish_reason")
-    return item, Answer(key, chain.text, reason, chain.meta.get("tokens"))

@@ -140,10 +140,9 @@ def marked(piece: Piece, options: Options) -> Reading:
 def last(piece: Piece, options: Options) -> Reading:
     """Read the one option that a statement names."""
     text = _normal(piece.text[-WINDOW:])
-    mentions = _mentions(text, options)
     if label := _LABEL.match(text):
-        rest = text[label.end() :]
-        text, mentions = rest, _mentions(rest, options)
+        text = text[label.end() :]
+    mentions = _mentions(text, options)
     if not mentions:
         return _by_number(piece, options, numeric.last) or empty("no option in the last statement")
     mentions = _affirmed(text, mentions)

@@ -123,7 +123,9 @@ def test_what_is_written_is_checked():
 
 
 def test_duplicates_within_one_split_are_kept():
-    splitting.refuse_overlap({"train": numbered([1, 1])}, benchmark="p")
+    splits = {"train": numbered([1, 1])}
+    splitting.refuse_overlap(splits, benchmark="p")
+    assert [p.question for p in splits["train"]] == ["question 1", "question 1"]
 
 
 def test_labels_say_where_a_problem_went():

@@ -14,9 +14,9 @@ import pytest
 from t5distill.errors import UserError
 from t5distill.records import Chain
 from t5distill.teacher import accounts
+from t5distill.teacher.imports import imported
 from t5distill.teacher.ledger import Answer, Cost, Item, Ledger
 from t5distill.teacher.rescue import Rescue
-from t5distill.teacher.session import imported
 
 SMALL = {"rescue_bytes": 2**16}
 RESERVE = Cost(10, 20, 0.5)

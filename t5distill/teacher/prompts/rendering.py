@@ -8,6 +8,7 @@ think step by step."). Files of the same form from elsewhere are named by their 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from typing import Any
@@ -125,3 +126,8 @@ def text_of(rendered: list[dict[str, str]] | str) -> str:
 def canonical(obj: Any) -> str:
     """Return JSON of one form only, which hashes are taken of."""
     return json.dumps(obj, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def digest(obj: Any) -> str:
+    """Return the SHA-256 of an object's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical(obj).encode()).hexdigest()
