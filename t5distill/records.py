@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -194,9 +195,17 @@ def read_jsonl(cls: type[Record], path: Path) -> Iterator[Record]:
             if not raw.strip():
                 continue
             try:
-                yield from_object(cls, json.loads(raw.decode("utf-8")))
+                yield from_object(cls, _decoded(raw))
             except (ValueError, RecursionError) as e:
                 raise UserError(f"{path}:{number}: not a {cls.__name__}: {e}") from e
+
+
+def _decoded(line: bytes) -> Any:
+    """Return the JSON of a line; an escaped half of a surrogate pair could never be written."""
+    obj = json.loads(line.decode("utf-8"))
+    if b"\\ud" in line or b"\\uD" in line:
+        json.dumps(obj, ensure_ascii=False).encode("utf-8")
+    return obj
 
 
 def read_problems(paths: Iterable[Path]) -> dict[str, Problem]:
@@ -249,6 +258,12 @@ def write_json(path: Path, obj: Any) -> None:
     with atomic_write(path) as f:
         json.dump(obj, f, ensure_ascii=False, indent=2)
         f.write("\n")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def data_dir() -> pathlib.Path:

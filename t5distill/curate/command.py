@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import collections
-import pathlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-HELP = "Verify chains against the gold answers; write what is kept, what is not and why."
-EXAMPLE = "t5distill curate --problems data/svamp/train.jsonl --ledger svamp.db"
+if TYPE_CHECKING:
+    from t5distill.records import Chain, Problem
+
+HELP = (
+    "Verify chains against the gold answers; write what is kept, what is not and why. Chains that "
+    "repeat an evaluation problem, leak a shown answer, calculate wrongly or repeat each other are "
+    "left out."
+)
+EXAMPLE = "t5distill curate --problems data/svamp/train.jsonl --ledger svamp.db --per-problem 8"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,88 +41,190 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: chains/{benchmark}_{style}_{teacher} under $T5DISTILL_DATA_DIR or ./data); the "
         "TFDS set goes to tfds/ there in any case, in place of one of the same name",
     )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    _add_rules(parser)
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    """Declare what decides on a chain."""
+    what = parser.add_argument_group("what is kept")
+    add = what.add_argument
+    add(
+        "--against",
+        nargs="*",
+        metavar="F",
+        help="evaluation problems that no chain may repeat (default: every validation.jsonl and "
+        "test.jsonl in the data directory; --against without files compares with none)",
+    )
+    add(
+        "--per-problem", type=int, metavar="N", help="the most chains of one problem (default: all)"
+    )
+    add(
+        "--choose",
+        default="first",
+        metavar="HOW",
+        help="which of a problem's chains, where there are more: first, random, or diverse, each "
+        "as unlike the others as can be (default: first)",
+    )
+    add("--seed", type=int, default=0, help="of --choose random (default: 0)")
+    add(
+        "--near-duplicates",
+        type=float,
+        default=0.8,
+        metavar="S",
+        help="leave out a chain with the same calculation as another of its problem and words that "
+        "are alike by this share; 2 leaves out equal texts only (default: 0.8)",
+    )
+    add("--keep-wrong-steps", action="store_true", help="keep right chains with a false equation")
+    add("--negatives", action="store_true", help="write wrong chains to negatives.jsonl")
+    add(
+        "--lengths",
+        type=int,
+        nargs=2,
+        metavar=("INPUTS", "TARGETS"),
+        help="leave out what is longer in the student's tokens (default: nothing)",
+    )
+    add("--vocab", default="t5", help="the student's: t5, byt5 or mt5 (default: t5)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Curate one set and print what became of it."""
-    from t5distill import formats
-    from t5distill.errors import UserError
-    from t5distill.records import Chain, read_jsonl, read_problems
+    import os
 
+    from t5distill.curate import curating
+    from t5distill.curate.filtering import Rules
+    from t5distill.records import read_problems
+
+    rules = Rules(
+        keep_wrong_steps=args.keep_wrong_steps,
+        near=args.near_duplicates,
+        per_problem=args.per_problem,
+        choose=args.choose,
+        seed=args.seed,
+        negatives=args.negatives,
+        lengths=tuple(args.lengths) if args.lengths else None,
+        vocab=args.vocab,
+    )
     problems = read_problems(args.problems)
-    if args.gold:
-        formats.style(args.gold)
-        gold = (formats.gold_chain(p, style=args.gold) for p in problems.values())
-        chains = [c for c in gold if c is not None]
-    elif args.ledger:
-        from t5distill.teacher import accounts
-
-        kinds = {"style": args.style, "teacher": args.teacher}
-        benchmarks = sorted({p.benchmark for p in problems.values()})
-        found = accounts.chains(args.ledger, benchmarks=benchmarks, **kinds)
-        chains = [c for c in found if c.problem_id in problems]
-    else:
-        chains = [c for path in args.chains for c in read_jsonl(Chain, path)]
-    sources = args.chains or ([args.ledger] if args.ledger else [])
-    if not chains:
-        raise UserError(f"no chains of these problems in {', '.join(sources or args.problems)}")
-    report, out = curate_set(problems, chains, out=args.out, sources=[*args.problems, *sources])
-    print(f"{report['in']} chains in, {report['kept']} kept ({100 * report['keep_rate']:.1f} %)")
-    for reason, count in report["rejected"].items():
-        print(f"  {reason:<12}{count:>8} left out")
+    evaluation, against = _evaluation(args.against)
+    chains, count = _chains(args, problems)
+    report, out = curating.curate_set(
+        problems,
+        chains,
+        rules=rules,
+        evaluation=evaluation,
+        count=count,
+        out=args.out,
+        sources=[*args.problems, *_sources(args)],
+        workers=args.workers or os.cpu_count() or 1,
+        about={"against": against},
+    )
+    print(_told(report))
     print(f"\nwrote {out}/kept.jsonl, rejected.jsonl, curation.json")
     print(f"the TFDS set is {report['tfds']}; task {report['task']} reads it")
 
 
-def curate_set(problems, chains, *, out=None, sources=()):
-    """Curate the chains of one benchmark, style and teacher; return the report and its directory.
+def _sources(args: argparse.Namespace) -> list[str]:
+    return args.chains or ([args.ledger] if args.ledger else [])
 
-    Args:
-      problems: by id.
-      chains: list of Chain.
-      out: directory of the JSON files; by default under the data directory.
-      sources: files that the chains came from, for the manifest.
+
+def _chains(
+    args: argparse.Namespace, problems: Mapping[str, Problem]
+) -> tuple[Iterator[Chain], int | None]:
+    """Return the chains, and how many they may be where they come in order.
 
     Raises:
-      UserError: the chains are of several styles, teachers or benchmarks, or none is kept.
+      UserError: there are none.
     """
+    import itertools
+
     from t5distill import formats
-    from t5distill.curate import filtering, tfds_writer
     from t5distill.errors import UserError
-    from t5distill.records import data_dir, write_json, write_jsonl
+    from t5distill.records import Chain, read_jsonl
 
-    curated = filtering.curate(problems, chains)
-    benchmark = _only("benchmark", (problems[c.problem_id].benchmark for c in chains))
-    style = _only("style", (c.style for c in chains))
-    formats.style(style)  # raises where no task could read the set
-    teacher = _only("teacher", (c.teacher for c in chains))
-    name = tfds_writer.set_name(benchmark, style, teacher)
-    directory = pathlib.Path(out) if out else data_dir() / "chains" / name
-    report = {"name": name, **curated.report()}
-    write_jsonl(directory / "rejected.jsonl", curated.rejected)
-    if not curated.kept:
-        write_json(directory / "curation.json", report)
+    count = None
+    if args.gold:
+        formats.style(args.gold)
+        gold = (formats.gold_chain(problems[i], style=args.gold) for i in sorted(problems))
+        chains, count = (chain for chain in gold if chain is not None), len(problems)
+    elif args.ledger:
+        from t5distill.teacher import accounts
+
+        kinds = {
+            "benchmarks": sorted({p.benchmark for p in problems.values()}),
+            "style": args.style,
+            "teacher": args.teacher,
+        }
+        count = accounts.count(args.ledger, **kinds)
+        found = accounts.chains(args.ledger, **kinds)
+        chains = (chain for chain in found if chain.problem_id in problems)
+    else:
+        chains = (chain for path in args.chains for chain in read_jsonl(Chain, path))
+    head = next(chains, None)
+    if head is None:
         raise UserError(
-            f"none of {len(chains)} chains was kept ({report['rejected']}); "
-            f"{directory / 'rejected.jsonl'} says why"
+            f"no chains of these problems in {', '.join(_sources(args) or args.problems)}"
         )
-    tfds_set = tfds_writer.write_tfds(
-        name, ((problems[c.problem_id], c) for c in curated.kept), sources=sources
+    return itertools.chain([head], chains), count
+
+
+def _evaluation(files: list[str] | None) -> tuple[list[Problem], list[dict[str, Any]]]:
+    """Return the problems that no chain may repeat, and the files they are from."""
+    from t5distill.errors import UserError
+    from t5distill.records import Problem, data_dir, file_sha256, read_jsonl
+
+    found: list[Problem] = []
+    against = []
+    own = [p for s in ("validation", "test") for p in sorted(data_dir().glob(f"*/{s}.jsonl"))]
+    for path in own if files is None else files:
+        try:
+            some = list(read_jsonl(Problem, path))
+        except UserError as e:
+            if files is not None:
+                raise
+            print(f"not compared with: {e}")
+            continue
+        found += some
+        against.append({"file": str(path), "problems": len(some), "sha256": file_sha256(path)})
+    return found, against
+
+
+_SAID = {
+    "wrong": "another answer than the gold one",
+    "no_answer": "no answer to be found",
+    "truncated": "cut off before the answer",
+    "error": "the gold answer cannot be read",
+    "leak": "gives away that the answer was shown",
+    "wrong_step": "right, with a false equation",
+    "too_long": "longer than --lengths",
+    "overlap": "a problem of an evaluation split",
+    "overlap_near": "nearly a problem of an evaluation split",
+    "duplicate": "the text of another chain of the problem",
+    "near_duplicate": "nearly the text of another chain",
+    "cap": "more than --per-problem",
+}
+
+
+def _told(report: Mapping[str, Any]) -> str:
+    """Return the table of what became of the chains; its rows add up."""
+    total = report["in"]
+    rows = [
+        ("in", total, f"of {report['problems']:,} problems"),
+        ("kept", report["kept"], f"of {report['problems_kept']:,} problems"),
+    ]
+    if report["rules"]["negatives"]:
+        rows.append(("negatives", report["negatives"], "wrong, kept apart"))
+    rows += [(name, count, _SAID.get(name, "")) for name, count in report["rejected"].items()]
+    lines = [
+        f"{name:<15}{count:>10,}{100 * count / total:>8.1f} %   {about}".rstrip()
+        for name, count, about in rows
+    ]
+    if report["cut"]:
+        lines.append(f"\n{report['cut']:,} ran on and were cut before they were judged")
+    problems = sum(file["problems"] for file in report["against"])
+    lines.append(
+        f"\ncompared with {problems:,} evaluation problems of {len(report['against'])} files"
+        if problems
+        else "\ncompared with no evaluation problems: give some with --against"
     )
-    report |= {"tfds": str(tfds_set), "task": name}
-    write_jsonl(directory / "kept.jsonl", curated.kept)
-    write_json(directory / "curation.json", report)
-    return report, directory
-
-
-def _only(what: str, values) -> str:
-    """Return the one value there is."""
-    from t5distill.errors import UserError
-
-    counts = collections.Counter(values)
-    if len(counts) != 1:
-        raise UserError(
-            f"the chains are of {len(counts)} {what}s ({', '.join(sorted(counts))}); "
-            f"curate one {what} at a time"
-        )
-    return next(iter(counts))
+    return "\n".join(lines)

@@ -1,74 +1,203 @@
-"""Keep the chains whose answer is right; say of every other one why it was left out."""
+"""What becomes of each chain: kept, kept as a negative, or left out, and for which reason.
+
+The reasons, in the order in which they are looked for (the first that applies is the one counted):
+
+    wrong, no_answer, truncated, error   the verdict of `verify.judge` on the chain without run-on
+    leak             it gives away that the teacher was shown the answer
+    wrong_step       an equation in it is false, though the answer is right
+    too_long         longer than the student reads or writes, in its tokens
+    overlap          its problem is one of an evaluation split
+    overlap_near     its problem nearly is, or the chain quotes one
+    duplicate        the same words as another chain of the problem
+    near_duplicate   the same calculation in nearly the same words
+    cap              more chains of the problem than were wanted
+"""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from t5distill import verify
-from t5distill.errors import UserError
+from t5distill import formats, verify
+from t5distill.curate import leaks
+from t5distill.curate.choosing import CHOICES, Duplicates, choose
+from t5distill.curate.cutting import cut
+from t5distill.curate.overlap import Found, Overlap
+from t5distill.errors import UserError, suggest
+from t5distill.formats import vocabulary
 from t5distill.records import Chain, Problem
+from t5distill.verify.calculator import check_steps
+
+REASONS = (
+    "wrong",
+    "no_answer",
+    "truncated",
+    "error",
+    "leak",
+    "wrong_step",
+    "too_long",
+    "overlap",
+    "overlap_near",
+    "duplicate",
+    "near_duplicate",
+    "cap",
+)
+KEPT, NEGATIVE, REJECTED = "kept", "negative", "rejected"
 
 
-@dataclasses.dataclass(frozen=True)
-class Curated:
-    """What became of a set of chains: `len(kept) + len(rejected)` is how many came in."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What is wanted of a training set.
 
-    kept: list[Chain]
-    rejected: list[Chain]
-
-    def report(self) -> dict[str, Any]:
-        """Return the content of curation.json: counts that add up, and the keep rate."""
-        reasons = collections.Counter(str(c.meta["reason"]) for c in self.rejected)
-        total = len(self.kept) + len(self.rejected)
-        return {
-            "in": total,
-            "kept": len(self.kept),
-            "rejected": dict(sorted(reasons.items())),
-            "keep_rate": len(self.kept) / total if total else 0.0,
-            "problems_kept": len({c.problem_id for c in self.kept}),
-        }
-
-
-def curate(problems: Mapping[str, Problem], chains: Iterable[Chain]) -> Curated:
-    """Judge each chain against its problem's gold answer; drop the same text of a problem twice.
-
-    The result does not depend on the order of `chains`: they are taken by problem and sample.
-
-    Args:
-      problems: by id.
-      chains: of any teacher; a chain of an unknown problem is the user's mistake.
-
-    Returns:
-      Kept chains with verdict `correct`; rejected ones with their verdict and `meta["reason"]`.
+    Attributes:
+      keep_wrong_steps: keep right chains with a false equation in them.
+      near: similarity (0 to 1) from which chains of a problem are near duplicates; above 1 only
+        equal texts are.
+      per_problem: the most chains of one problem, or None.
+      choose: which of them: `first`, `random` or `diverse`, see `choosing.choose`.
+      seed: of `random`.
+      negatives: keep wrong chains too, apart from the right ones.
+      lengths: the most tokens of inputs and targets with their end of sequence, or None.
+      vocab: the student's vocabulary, which tokens are counted in.
     """
-    kept: list[Chain] = []
-    rejected: list[Chain] = []
-    seen: set[tuple[str, str]] = set()
-    for chain in sorted(chains, key=lambda c: (c.problem_id, c.sample, c.text)):
-        problem = problems.get(chain.problem_id)
-        if problem is None:
+
+    keep_wrong_steps: bool = False
+    near: float = 0.8
+    per_problem: int | None = None
+    choose: str = "first"
+    seed: int = 0
+    negatives: bool = False
+    lengths: tuple[int, int] | None = None
+    vocab: str = "t5"
+
+    def __post_init__(self):
+        if self.choose not in CHOICES:
             raise UserError(
-                f"a chain for {chain.problem_id!r}, which is in none of the problem files"
+                f"chains are chosen by {self.choose!r}; {suggest(self.choose, CHOICES)}"
             )
+        if self.near <= 0:
+            raise UserError(f"near duplicates are {self.near} alike, wanted a share above 0")
+        if self.per_problem is not None and self.per_problem < 1:
+            raise UserError(f"{self.per_problem} chains of a problem, wanted at least 1")
+        if self.lengths and min(self.lengths) < 2:
+            raise UserError(f"lengths are {self.lengths}, wanted at least 2 tokens each")
+
+
+class Decided(NamedTuple):
+    """What became of a chain.
+
+    Attributes:
+      chain: without run-on text and with its verdict; `meta` has `reason` and `detail` where it was
+        left out, and `cut`, the number of characters cut off, where there were any.
+      fate: `kept`, `negative` or `rejected`.
+      target_tokens: the length of the student's target, where it was counted.
+    """
+
+    chain: Chain
+    fate: str
+    target_tokens: int | None
+
+
+class Filter:
+    """The rules, with what they need: the evaluation problems and the vocabulary."""
+
+    def __init__(self, rules: Rules, evaluation: Iterable[Problem] = ()):
+        """Index the evaluation problems and load the vocabulary, where there are any."""
+        self._rules = rules
+        self._overlap = Overlap(evaluation)
+        self._vocabulary = vocabulary.load(rules.vocab) if rules.lengths else None
+
+    def decide(self, problem: Problem, chains: Sequence[Chain]) -> list[Decided]:
+        """Decide on all the chains of one problem; their order does not matter.
+
+        Returns:
+          One decision for each chain, by sample.
+        """
+        chains = sorted(chains, key=lambda c: (c.sample, c.text))
+        overlap = self._overlap.of_problem(problem)
+        seen = {fate: Duplicates(self._rules.near) for fate in (KEPT, NEGATIVE)}
+        decided = [self._alone(problem, chain, overlap) for chain in chains]
+        for i, (chain, fate, tokens) in enumerate(decided):
+            if fate != REJECTED and (found := seen[fate].add(chain)):
+                decided[i] = Decided(_rejected(chain, *found), REJECTED, tokens)
+        for fate in (KEPT, NEGATIVE):
+            self._cap(decided, fate)
+        return decided
+
+    def _alone(self, problem: Problem, chain: Chain, overlap: Found | None) -> Decided:
+        """Decide on a chain apart from the problem's others."""
+        finished = chain.meta.get("finish_reason") != "length"
+        text, ended = cut(chain.text, style=chain.style, finished=finished)
         verdict = verify.judge(
-            chain.text,
-            problem.answer,
-            problem.kind,
-            choices=problem.choices,
-            finished=chain.meta.get("finish_reason") != "length",
+            text, problem.answer, problem.kind, choices=problem.choices, finished=ended
         )
-        reason = verdict.outcome
-        if reason == "correct":
-            text = (chain.problem_id, " ".join(chain.text.split()))
-            reason = "duplicate" if text in seen else None
-            seen.add(text)
-        judged = dataclasses.replace(chain, verdict=verdict.outcome)
-        if reason is None:
-            kept.append(judged)
-        else:
-            meta = {**chain.meta, "reason": reason, "detail": verdict.detail}
-            rejected.append(dataclasses.replace(judged, meta=meta))
-    return Curated(kept, rejected)
+        chain = _shortened(dataclasses.replace(chain, verdict=verdict.outcome), text)
+        negative = self._rules.negatives and verdict.outcome == "wrong"
+        if verdict.outcome != "correct" and not negative:
+            return Decided(_rejected(chain, str(verdict.outcome), verdict.detail), REJECTED, None)
+        if not negative and (found := self._flaw(problem, text)):
+            return Decided(_rejected(chain, *found), REJECTED, None)
+        tokens, found = self._length(problem, chain)
+        found = found or overlap or self._overlap.of_text(text)
+        if found:
+            return Decided(_rejected(chain, *found), REJECTED, tokens)
+        return Decided(chain, NEGATIVE if negative else KEPT, tokens)
+
+    def _flaw(self, problem: Problem, text: str) -> tuple[str, str] | None:
+        """Return what is wrong with a chain whose answer is right."""
+        leak = leaks.find(text, problem)
+        if leak:
+            return "leak", leak
+        if self._rules.keep_wrong_steps:
+            return None
+        wrong = next((step for step in check_steps(text) if not step.ok), None)
+        return ("wrong_step", f"False: {wrong.equation!r}.") if wrong else None
+
+    def _length(self, problem: Problem, chain: Chain) -> tuple[int | None, tuple[str, str] | None]:
+        """Return the target's length and, where something is too long, the reason."""
+        if self._vocabulary is None or self._rules.lengths is None:
+            return None, None
+        style = formats.style(chain.style)
+        texts = style.inputs(problem), style.targets(problem, chain)
+        found = tuple(len(self._vocabulary.encode(text)) + 1 for text in texts)
+        if all(n <= most for n, most in zip(found, self._rules.lengths, strict=True)):
+            return found[1], None
+        detail = "{} tokens of inputs and {} of targets, at most {} and {} wanted."
+        return found[1], ("too_long", detail.format(*found, *self._rules.lengths))
+
+    def _cap(self, decided: list[Decided], fate: str) -> None:
+        """Leave out what is more than wanted of a problem."""
+        most = self._rules.per_problem
+        places = [i for i, one in enumerate(decided) if one.fate == fate]
+        if most is None or len(places) <= most:
+            return
+        chains = [decided[i].chain for i in places]
+        kept = choose(chains, most, how=self._rules.choose, seed=self._rules.seed)
+        detail = f"{len(places)} chains of the problem, {most} wanted."
+        for position, i in enumerate(places):
+            if position not in kept:
+                chain = _rejected(decided[i].chain, "cap", detail)
+                decided[i] = decided[i]._replace(chain=chain, fate=REJECTED)
+
+
+def _rejected(chain: Chain, reason: str, detail: str) -> Chain:
+    return dataclasses.replace(chain, meta={**chain.meta, "reason": reason, "detail": detail})
+
+
+def _shortened(chain: Chain, text: str) -> Chain:
+    """Return a chain with less text, and with the log-probabilities of no more than that."""
+    lost = len(chain.text.strip()) - len(text)
+    if not lost:
+        return dataclasses.replace(chain, text=text)
+    meta = {**chain.meta, "cut": lost}
+    if "tokens" in meta:
+        end = len(chain.text) - len(chain.text.lstrip()) + len(text)
+        tokens, position = [], 0
+        for token in meta["tokens"]:
+            if position >= end:
+                break
+            tokens.append(token)
+            position += len(token["text"])
+        meta["tokens"] = tokens
+    return dataclasses.replace(chain, text=text, meta=meta)

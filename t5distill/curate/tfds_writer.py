@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import math
 import os
 import pathlib
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from t5distill import __version__, quiet, records
+from t5distill.curate import spool, staging
 from t5distill.errors import UserError
 from t5distill.records import Chain, Problem
 
@@ -24,6 +23,23 @@ MANIFEST = "manifest.json"
 _MANY = 50_000
 _MIN_SHARDS_OF_MANY = 64
 _EXAMPLES_PER_SHARD = 10_000
+
+_BATCH = 1000
+_SCHEMA = """
+CREATE TABLE problems (id TEXT PRIMARY KEY, json TEXT) WITHOUT ROWID;
+CREATE TABLE examples (key BLOB, id TEXT, sample INTEGER, chain TEXT);
+"""
+# The first chain of each problem is marked: the answer-only student sees a problem once.
+_IN_STORED_ORDER = """
+WITH firsts AS (
+  SELECT place FROM (
+    SELECT rowid AS place, row_number() OVER (PARTITION BY id ORDER BY sample, chain) AS position
+    FROM examples
+  ) WHERE position = 1
+)
+SELECT id, json, chain, examples.rowid IN firsts
+FROM examples JOIN problems USING (id) ORDER BY key, id, sample, chain
+"""
 
 
 def write_tfds(
@@ -37,6 +53,7 @@ def write_tfds(
 
     The same pairs give the same bytes, whatever their order: examples are stored in the order of a
     hash, so that neighbours in a file are unrelated and a shuffle buffer suffices in training.
+    Memory grows with the problems, not with the chains.
 
     Args:
       name: the set's name, by convention `{benchmark}_{style}_{teacher}` (see `set_name`).
@@ -55,18 +72,16 @@ def write_tfds(
     root = pathlib.Path(root) if root is not None else records.data_dir() / "tfds"
     if "://" in os.fspath(root) or root.parts[:1] in (("gs:",), ("s3:",)):
         raise UserError(f"{root}: sets are written to local disks; write there and copy the folder")
-    examples = _examples(pairs)
-    if not examples:
-        raise UserError(f"no chains to write to {root / name}")
     root.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(dir=root, prefix=f".{name}."))
-    try:
-        os.chmod(temporary, 0o755)
-        _write_set(temporary / VERSION, name, examples, sources)
-        _replace(temporary, root / name)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    staging.restore(root / name)
+    with staging.staging(root, name) as folder:
+        with spool.Spool(folder / "spool.db", _SCHEMA) as examples:
+            manifest = _gather(examples, pairs)
+            if not manifest["examples"]["train"]:
+                raise UserError(f"no chains to write to {root / name}")
+            manifest |= {"name": name, "sources": [_source(pathlib.Path(p)) for p in sources]}
+            _write_set(folder / "set", name, examples, manifest)
+        staging.replace(folder / "set", root / name)
     return root / name / VERSION
 
 
@@ -81,35 +96,48 @@ def shard_count(examples: int) -> int:
     return max(shards, _MIN_SHARDS_OF_MANY) if examples > _MANY else max(shards, 1)
 
 
-def _examples(pairs: Iterable[tuple[Problem, Chain]]) -> list[dict[str, str | int]]:
-    """Return the examples in stored order, each problem's first chain marked."""
-    rows = []
-    for problem, chain in pairs:
-        if chain.problem_id != problem.id:
-            raise UserError(f"chain of {chain.problem_id!r} paired with problem {problem.id!r}")
-        rows.append((problem.id, chain.sample, records.to_json(chain), records.to_json(problem)))
-    rows.sort()
-    examples = []
-    for i, (identifier, _, chain, problem) in enumerate(rows):
-        first = i == 0 or rows[i - 1][0] != identifier
-        examples.append({"id": identifier, "problem": problem, "chain": chain, "first": int(first)})
-    return sorted(
-        examples, key=lambda e: hashlib.sha256(f"{e['id']}\0{e['chain']}".encode()).digest()
-    )
+def _gather(examples: spool.Spool, pairs: Iterable[tuple[Problem, Chain]]) -> dict[str, Any]:
+    """Put the examples aside, to be read in stored order; return the manifest's counts."""
+    styles, teachers, ids = set(), set(), set()
+    count = 0
+    pairs = iter(pairs)
+    while some := list(itertools.islice(pairs, _BATCH)):
+        rows, problems = [], []
+        for problem, chain in some:
+            if chain.problem_id != problem.id:
+                raise UserError(f"chain of {chain.problem_id!r} paired with problem {problem.id!r}")
+            text = records.to_json(chain)
+            key = hashlib.sha256(f"{problem.id}\0{text}".encode()).digest()
+            rows.append((key, problem.id, chain.sample, text))
+            if problem.id not in ids:
+                problems.append((problem.id, records.to_json(problem)))
+                ids.add(problem.id)
+            styles.add(chain.style)
+            teachers.add(chain.teacher)
+        examples.add("INSERT INTO problems VALUES (?, ?)", problems)
+        examples.add("INSERT INTO examples VALUES (?, ?, ?, ?)", rows)
+        count += len(rows)
+    return {
+        "version": VERSION,
+        "examples": {"train": count},
+        "problems": len(ids),
+        "shards": shard_count(count),
+        "styles": sorted(styles),
+        "teachers": sorted(teachers),
+        "t5distill": __version__,
+    }
 
 
 def _write_set(
-    directory: pathlib.Path,
-    name: str,
-    examples: list[dict[str, str | int]],
-    sources: Sequence[str | os.PathLike[str]],
+    directory: pathlib.Path, name: str, examples: spool.Spool, manifest: dict[str, Any]
 ) -> None:
-    """Write shards, TFDS metadata and the manifest into a new directory."""
+    """Write `directory/VERSION`: shards, TFDS metadata and the manifest."""
     quiet.import_tensorflow()
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    directory.mkdir()
+    directory = directory / VERSION
+    directory.mkdir(parents=True)
     features = tfds.features.FeaturesDict(
         {
             "id": tfds.features.Text(),
@@ -118,15 +146,17 @@ def _write_set(
             "first": tf.int64,
         }
     )
-    shards = shard_count(len(examples))
-    bounds = [round(i * len(examples) / shards) for i in range(shards + 1)]
+    shards, count = manifest["shards"], manifest["examples"]["train"]
+    bounds = [round(i * count / shards) for i in range(shards + 1)]
     content = hashlib.sha256()
     size = 0
+    rows = examples.rows(_IN_STORED_ORDER)
     for shard in range(shards):
         path = directory / f"{name}-train.tfrecord-{shard:05d}-of-{shards:05d}"
         with tf.io.TFRecordWriter(str(path)) as writer:
-            for example in examples[bounds[shard] : bounds[shard + 1]]:
-                record = features.serialize_example(example)
+            for example in itertools.islice(rows, bounds[shard + 1] - bounds[shard]):
+                fields = zip(("id", "problem", "chain", "first"), example, strict=True)
+                record = features.serialize_example(dict(fields))
                 writer.write(record)
                 content.update(hashlib.sha256(record).digest())
                 size += len(record)
@@ -149,42 +179,9 @@ def _write_set(
         version=VERSION,
         description="Chains written by t5distill; see manifest.json.",
     )
-    chains = [json.loads(str(e["chain"])) for e in examples]
-    records.write_json(
-        directory / MANIFEST,
-        {
-            "name": name,
-            "version": VERSION,
-            "examples": {"train": len(examples)},
-            "problems": sum(int(e["first"]) for e in examples),
-            "shards": shards,
-            "sha256": content.hexdigest(),
-            "styles": sorted({c["style"] for c in chains}),
-            "teachers": sorted({c["teacher"] for c in chains}),
-            "sources": [_source(pathlib.Path(path)) for path in sources],
-            "t5distill": __version__,
-        },
-    )
+    records.write_json(directory / MANIFEST, {**manifest, "sha256": content.hexdigest()})
 
 
 def _source(path: pathlib.Path) -> dict[str, str]:
     """Describe a source file by its name and content; its place on this machine is no matter."""
-    with open(path, "rb") as f:
-        return {"file": path.name, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
-
-
-def _replace(new: pathlib.Path, old: pathlib.Path) -> None:
-    """Give `new` the name of `old`, which goes."""
-    if not old.exists():
-        os.replace(new, old)
-        return
-    # A directory cannot be replaced in one step: the old one steps aside and comes back on failure.
-    aside = pathlib.Path(tempfile.mkdtemp(dir=old.parent, prefix=f".{old.name}.old."))
-    os.replace(old, aside / old.name)
-    try:
-        os.replace(new, old)
-    except BaseException:
-        os.replace(aside / old.name, old)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    return {"file": path.name, "sha256": records.file_sha256(path)}

@@ -61,19 +61,11 @@ def chains(
       style: only this one.
       teacher: only this one.
     """
-    benchmarks = list(benchmarks)
-    conditions, values = ["1"], []
-    if benchmarks:
-        conditions.append(f"benchmark IN ({','.join('?' * len(benchmarks))})")
-        values += benchmarks
-    for column, value in (("style", style), ("teacher", teacher)):
-        if value is not None:
-            conditions.append(f"{column} = ?")
-            values.append(value)
+    where, values = _only(benchmarks, style, teacher)
     query = (
         "SELECT problem_id, style, text, teacher, sample, prompt_sha, finish_reason, tokens "
         "FROM items JOIN answers USING (key) "
-        f"WHERE {' AND '.join(conditions)} ORDER BY benchmark, problem_id, teacher, style, sample"
+        f"WHERE {where} ORDER BY benchmark, problem_id, teacher, style, sample, text"
     )
     with reading(path) as database:
         for problem_id, of_style, text, of_teacher, sample, sha, reason, tokens in database.execute(
@@ -91,6 +83,36 @@ def chains(
                 prompt_sha=sha,
                 meta=meta,
             )
+
+
+def count(
+    path: Path,
+    *,
+    benchmarks: Iterable[str] = (),
+    style: str | None = None,
+    teacher: str | None = None,
+) -> int:
+    """Return how many answers `chains` would yield."""
+    where, values = _only(benchmarks, style, teacher)
+    query = f"SELECT count(*) FROM items JOIN answers USING (key) WHERE {where}"
+    with reading(path) as database:
+        return database.execute(query, values).fetchone()[0]
+
+
+def _only(
+    benchmarks: Iterable[str], style: str | None, teacher: str | None
+) -> tuple[str, list[str]]:
+    """Return a condition on items, and the values of its question marks."""
+    benchmarks = list(benchmarks)
+    conditions, values = ["1"], []
+    if benchmarks:
+        conditions.append(f"benchmark IN ({','.join('?' * len(benchmarks))})")
+        values += benchmarks
+    for column, value in (("style", style), ("teacher", teacher)):
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    return " AND ".join(conditions), values
 
 
 def overview(path: Path) -> dict[str, Any]:

@@ -1,63 +1,153 @@
+import collections
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 from t5distill.__main__ import main
-from t5distill.curate.filtering import curate
+from t5distill.curate.choosing import choose
+from t5distill.curate.curating import curate_set
+from t5distill.curate.filtering import KEPT, NEGATIVE, Filter, Rules
 from t5distill.errors import UserError
 from t5distill.records import Chain, Problem, read_jsonl, write_jsonl
 
+Q = "Tom has {0} red pens and {1} blue ones. How many?"
 
-def problem(i, answer="5", solution=None):
+
+def problem(i, answer=None, solution=None, split="train", question=None):
     return Problem(
         id=f"p{i}",
-        question=f"What is {i}?",
-        answer=answer,
+        question=question or Q.format(i, 5),
+        answer=answer or str(i + 5),
         kind="numeric",
         benchmark="toy",
-        split="train",
+        split=split,
         solution=solution,
     )
 
 
-def chain(i, text, sample=0, teacher="somebody", style="cot"):
-    return Chain(problem_id=f"p{i}", style=style, text=text, teacher=teacher, sample=sample)
+def chain(i, text, sample=0, teacher="somebody", style="cot", **meta):
+    return Chain(
+        problem_id=f"p{i}", style=style, text=text, teacher=teacher, sample=sample, meta=meta
+    )
 
 
-PROBLEMS = {f"p{i}": problem(i) for i in range(4)}
-CHAINS = [
-    chain(0, "2 + 3 = 5. The answer is 5."),
-    chain(0, "2 +  3 = 5. The answer is 5.", 1),
-    chain(0, "1 + 4 = 5. The answer is 5.", 2),
-    chain(1, "The answer is 6."),
-    chain(2, "Nobody knows."),
+PROBLEMS = {f"p{i}": problem(i) for i in range(6)}
+# One chain for each fate, and the reason that `curate` must give.
+CHAINS = {
+    "kept": chain(1, "1 + 5 = 6. The answer is 6.\n\nQ: There are 3 trees. How", 0),
+    "duplicate": chain(1, "1 + 5 = 6! THE ANSWER is 6", 1),
+    "near_duplicate": chain(1, "So 1 + 5 = 6. The answer is 6.", 2),
+    "wrong": chain(1, "1 + 5 = 7. The answer is 7.", 3),
+    "no_answer": chain(1, "Nobody knows.", 4),
+    "truncated": chain(1, "1 + 5 = 6. So Tom has", 5, finish_reason="length"),
+    "leak": chain(1, "As the answer is given, it is 6. 1 + 5 = 6. The answer is 6.", 6),
+    "wrong_step": chain(1, "1 + 4 = 6. The answer is 6.", 7),
+    "too_long": chain(1, "1 + 5 = 6. " + "Tom has red pens. " * 40 + "The answer is 6.", 8),
+    "cap": chain(1, "There are 5 blue pens and 1 is red, which makes 6. The answer is 6.", 9),
+    "overlap": chain(2, "2 + 5 = 7. The answer is 7.", 0),
+    "overlap_near": chain(3, "3 + 5 = 8. The answer is 8.", 0),
+}
+EVALUATION = [
+    problem(2, split="test", question=Q.format(2, 5).upper()),
+    problem(3, split="test", question="Tom now has 3 red and 5 blue pens. How many?"),
 ]
+RULES = Rules(lengths=(200, 200), vocab="byt5", per_problem=1)
 
 
-def test_what_comes_in_is_kept_or_rejected_with_a_reason():
-    result = curate(PROBLEMS, CHAINS)
-    assert [(c.problem_id, c.sample, c.verdict) for c in result.kept] == [
-        ("p0", 0, "correct"),
-        ("p0", 2, "correct"),
+def decide(chains, rules=RULES, evaluation=EVALUATION):
+    by_problem = collections.defaultdict(list)
+    for one in chains:
+        by_problem[one.problem_id].append(one)
+    found = Filter(rules, evaluation)
+    return [
+        d for name in sorted(by_problem) for d in found.decide(PROBLEMS[name], by_problem[name])
     ]
-    assert result.report() == {
-        "in": 5,
-        "kept": 2,
-        "rejected": {"duplicate": 1, "no_answer": 1, "wrong": 1},
-        "keep_rate": 0.4,
-        "problems_kept": 1,
-    }
+
+
+def test_each_reason():
+    decided = decide(CHAINS.values())
+    found = {(d.chain.problem_id, d.chain.sample): d for d in decided}
+    for name, one in CHAINS.items():
+        d = found[one.problem_id, one.sample]
+        assert (d.chain.meta["reason"] if d.fate != KEPT else d.fate) == name, d
+    kept = next(d.chain for d in decided if d.fate == KEPT)
+    assert kept.text == "1 + 5 = 6. The answer is 6."
+    assert kept.verdict == "correct" and kept.meta == {"cut": len("\n\nQ: There are 3 trees. How")}
 
 
 def test_order_does_not_matter():
-    shuffled = random.Random(1).sample(CHAINS, len(CHAINS))
-    assert curate(PROBLEMS, shuffled) == curate(PROBLEMS, CHAINS)
+    chains = list(CHAINS.values())
+    for seed in range(5):
+        assert decide(random.Random(seed).sample(chains, len(chains))) == decide(chains)
+
+
+def test_each_rule_can_be_left_out():
+    loose = Rules(keep_wrong_steps=True, near=2.0)
+    reasons = {d.chain.meta.get("reason") for d in decide(CHAINS.values(), loose, [])}
+    left = {"duplicate", "wrong", "no_answer", "truncated", "leak"}
+    assert reasons == {None, *left}
+
+
+def test_wrong_chains_as_negatives():
+    wrong = [chain(1, f"1 + 5 = {n}. The answer is {n}.", n) for n in (7, 8, 9)]
+    again = chain(1, "1 + 5 = 7. The answer is 7", 10)
+    rules = Rules(negatives=True, per_problem=2)
+    fates = [(d.fate, d.chain.meta.get("reason")) for d in decide([*wrong, again], rules, [])]
+    assert fates == [
+        (NEGATIVE, None),
+        (NEGATIVE, None),
+        ("rejected", "cap"),
+        ("rejected", "duplicate"),
+    ]
+
+
+def test_log_probabilities_are_cut_with_their_text():
+    words = [
+        "1",
+        " +",
+        " 5",
+        " =",
+        " 6",
+        ".",
+        " The",
+        " answer",
+        " is",
+        " 6",
+        ".",
+        "\n\n",
+        "Q:",
+        " x",
+    ]
+    tokens = [{"text": word, "top": [[word, -0.1]]} for word in words]
+    [decided] = decide([chain(1, "".join(words), tokens=tokens)])
+    assert [t["text"] for t in decided.chain.meta["tokens"]] == words[:11]
+
+
+def test_how_chains_are_chosen():
+    texts = [
+        "1 + 5 = 6. The answer is 6.",
+        "1 + 5 = 6. So the answer is 6.",
+        "Red pens and blue pens are 6 together. The answer is 6.",
+        "1 + 5 = 6 pens. The answer is 6.",
+    ]
+    chains = [chain(1, text, i) for i, text in enumerate(texts)]
+    assert choose(chains, 2, how="first", seed=0) == {0, 1}
+    assert choose(chains, 2, how="diverse", seed=0) == {0, 2}
+    drawn = [tuple(sorted(choose(chains, 2, how="random", seed=s))) for s in range(200)]
+    counts = collections.Counter(drawn)
+    assert len(counts) == 6 and min(counts.values()) > 15
+    assert drawn == [tuple(sorted(choose(chains, 2, how="random", seed=s))) for s in range(200)]
 
 
 def test_a_chain_of_an_unknown_problem_is_refused():
     with pytest.raises(UserError, match="'p9', which is in none"):
-        curate(PROBLEMS, [chain(9, "5")])
+        curate_set(PROBLEMS, [chain(9, "5")])
 
 
 def files(tmp_path, monkeypatch, problems, chains):
@@ -67,20 +157,33 @@ def files(tmp_path, monkeypatch, problems, chains):
     return ["curate", "--problems", str(tmp_path / "problems.jsonl")]
 
 
-def test_the_command_writes_lists_counts_and_a_set(tmp_path, monkeypatch):
-    command = files(tmp_path, monkeypatch, PROBLEMS.values(), CHAINS)
-    assert main([*command, "--chains", str(tmp_path / "chains.jsonl")]) == 0
+def test_the_command_writes_lists_counts_and_a_set(tmp_path, monkeypatch, capsys):
+    command = files(tmp_path, monkeypatch, PROBLEMS.values(), CHAINS.values())
+    # The evaluation split is found where `prepare` puts it.
+    write_jsonl(tmp_path / "data/toy/test.jsonl", EVALUATION)
+    (tmp_path / "data/other").mkdir()
+    (tmp_path / "data/other/test.jsonl").write_text('{"no": "problem"}\n')
+    options = ["--per-problem", "1", "--lengths", "200", "200", "--vocab", "byt5", "--negatives"]
+    assert main([*command, "--chains", str(tmp_path / "chains.jsonl"), *options]) == 0
     out = tmp_path / "data/chains/toy_cot_somebody"
-    assert len(list(read_jsonl(Chain, out / "kept.jsonl"))) == 2
+    kept = list(read_jsonl(Chain, out / "kept.jsonl"))
     rejected = list(read_jsonl(Chain, out / "rejected.jsonl"))
-    assert sorted(c.meta["reason"] for c in rejected) == ["duplicate", "no_answer", "wrong"]
+    negatives = list(read_jsonl(Chain, out / "negatives.jsonl"))
     report = json.loads((out / "curation.json").read_text())
-    assert report["in"] == report["kept"] + sum(report["rejected"].values())
+    reasons = collections.Counter(c.meta["reason"] for c in rejected)
+    assert reasons == {name: 1 for name in CHAINS if name not in ("kept", "wrong")}
+    assert report["rejected"] == reasons
+    assert (len(kept), len(negatives)) == (report["kept"], report["negatives"]) == (1, 1)
+    assert report["in"] == len(CHAINS) == 1 + 1 + sum(report["rejected"].values())
+    assert [file["problems"] for file in report["against"]] == [2]
+    told = capsys.readouterr().out
+    assert "not compared with" in told and "other/test.jsonl" in told
+    assert "compared with 2 evaluation problems of 1 files" in told
     assert (tmp_path / "data/tfds/toy_cot_somebody/1.0.0/manifest.json").is_file()
 
 
 def test_gold_solutions_are_chains_too(tmp_path, monkeypatch):
-    problems = [problem(0, solution="2 + 3 = <<2+3=5>>5\n#### 5"), problem(1)]
+    problems = [problem(0, "5", solution="2 + 3 = <<2+3=5>>5\n#### 5"), problem(1)]
     command = files(tmp_path, monkeypatch, problems, [])
     assert main([*command, "--gold", "cot"]) == 0
     kept = list(read_jsonl(Chain, tmp_path / "data/chains/toy_cot_gold/kept.jsonl"))
@@ -88,16 +191,91 @@ def test_gold_solutions_are_chains_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("chains", "says"),
+    ("chains", "options", "says"),
     [
-        ([], "no chains"),
-        ([chain(0, "5"), chain(1, "5", teacher="other")], "of 2 teachers (other, somebody)"),
-        ([chain(0, "5"), chain(1, "5", style="answer")], "of 2 styles"),
-        ([chain(0, "6")], "none of 1 chains was kept"),
+        ([], [], "no chains"),
+        ([chain(1, "6"), chain(2, "7", teacher="other")], [], "several teachers, e.g. somebody"),
+        ([chain(1, "6"), chain(2, "7", style="answer")], [], "several styles"),
+        ([chain(1, "7")], [], "none of 1 chains was kept ({'wrong': 1})"),
+        ([chain(1, "6")], ["--choose", "best"], "first, random"),
+        ([chain(1, "6")], ["--per-problem", "0"], "at least 1"),
+        ([chain(1, "6")], ["--against", "nowhere.jsonl"], "no such file"),
+        ([chain(1, "6")], ["--lengths", "64", "64", "--vocab", "latin"], "'latin'"),
+        ([chain(1, "6 \ud800")], [], "chains.jsonl:1"),
     ],
 )
-def test_sets_that_cannot_be_made_are_refused(tmp_path, monkeypatch, capsys, chains, says):
-    command = files(tmp_path, monkeypatch, PROBLEMS.values(), chains)
-    assert main([*command, "--chains", str(tmp_path / "chains.jsonl")]) == 2
+def test_sets_that_cannot_be_made_are_refused(tmp_path, monkeypatch, capsys, chains, options, says):
+    command = files(tmp_path, monkeypatch, PROBLEMS.values(), [])
+    (tmp_path / "chains.jsonl").write_text(
+        "".join(
+            json.dumps({k: v for k, v in vars(c).items() if k != "extra"}) + "\n" for c in chains
+        )
+    )
+    assert main([*command, "--chains", str(tmp_path / "chains.jsonl"), *options]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "data/tfds").exists()
+
+
+def many(problems, samples):
+    """Chains of which a known share is wrong or said twice."""
+    rng = random.Random(0)
+    for i in range(problems):
+        for sample in range(samples):
+            value = i + 5 + (rng.random() < 0.2)
+            words = " ".join(rng.choices(["pens", "red", "blue", "boxes", "Tom"], k=6))
+            yield chain(i, f"We count {words}. {i} + 5 = {value}. The answer is {value}.", sample)
+
+
+def test_any_order_and_any_number_of_processes_give_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("T5DISTILL_DATA_DIR", str(tmp_path / "data"))
+    problems = {f"p{i}": problem(i) for i in range(1500)}
+    chains = list(many(1500, 4))
+    contents = []
+    for workers, seed in ((1, 0), (2, 1)):
+        out = tmp_path / str(workers)
+        random.Random(seed).shuffle(chains)
+        report, _ = curate_set(problems, iter(chains), out=out, workers=workers)
+        assert report["in"] == 6000 == report["kept"] + sum(report["rejected"].values())
+        assert report["verdicts"]["wrong"] == report["rejected"]["wrong"]
+        names = ("kept.jsonl", "rejected.jsonl", "curation.json")
+        contents.append([(out / name).read_bytes() for name in names])
+        assert sorted(p.name for p in out.iterdir()) == sorted(names)
+    assert contents[0] == contents[1]
+
+
+def test_a_killed_run_damages_nothing(tmp_path, monkeypatch):
+    problems = {f"p{i}": problem(i) for i in range(1500)}
+    command = files(tmp_path, monkeypatch, problems.values(), many(1500, 1))
+    command += ["--chains", str(tmp_path / "chains.jsonl")]
+    assert main(command) == 0
+    out = tmp_path / "data/chains/toy_cot_somebody"
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    manifest = tmp_path / "data/tfds/toy_cot_somebody/1.0.0/manifest.json"
+    set_before = manifest.read_bytes()
+    write_jsonl(tmp_path / "chains.jsonl", many(1500, 8))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "t5distill", *command, "--workers", "1"], start_new_session=True
+    )
+    while not list(out.glob(".curate.*/.kept.jsonl.*")) and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == before
+    assert manifest.read_bytes() == set_before
+    assert [p for p in out.iterdir() if p.is_dir()]
+    assert main(command) == 0
+    assert sorted(p.name for p in out.iterdir()) == sorted(before)
+    assert json.loads((out / "curation.json").read_text())["in"] == 12_000
+
+
+def test_no_chain_kept_leaves_the_earlier_set(tmp_path, monkeypatch, capsys):
+    command = files(tmp_path, monkeypatch, PROBLEMS.values(), [CHAINS["kept"]])
+    command += ["--chains", str(tmp_path / "chains.jsonl")]
+    assert main(command) == 0
+    out = tmp_path / "data/chains/toy_cot_somebody"
+    write_jsonl(tmp_path / "chains.jsonl", [CHAINS["wrong"]])
+    assert main(command) == 2
+    assert len(list(read_jsonl(Chain, out / "kept.jsonl"))) == 1
+    assert json.loads((out / "curation.json").read_text())["kept"] == 1
+    [left] = read_jsonl(Chain, out / "none_kept/rejected.jsonl")
+    assert left.meta["reason"] == "wrong"

@@ -1,0 +1,74 @@
+"""Cut off what follows a chain: another question, another speaker, a sentence without an end.
+
+98 to 100 % of PaLM's published chains run on into a question of the model's own making, and a reply
+that met its length limit ends in the middle of a sentence. A student would learn to write both.
+"""
+
+from __future__ import annotations
+
+import re
+
+from t5distill.verify.markers import last_statement
+from t5distill.verify.plain import SAME_LENGTH, own_part
+
+# The emphasis around a "**Q:**" goes, one character for one, so that positions stay true.
+_MASK = {**SAME_LENGTH, ord("*"): " ", ord("_"): " "}
+
+# What chat templates and tokenizers leave at the end of a text.
+_SPECIAL = re.compile(r"(?:\s|</s>|<pad>|<eos>|<end_of_turn>|<\|[a-z_]{2,20}\|>)+$")
+# Somebody else speaks, in the forms that instruction data has.
+_TURN = re.compile(r"\n[ #*>]{0,8}(?:Human|User|Assistant|Instruction|Input)\b[ *]{0,4}:")
+_STATEMENT = re.compile(r"(?:[^.!?\n]|[.!?](?!\s|$))+[.!?]*\s*|[.!?\n]+\s*")
+_MARK = re.compile(r"\banswers?\b|####|\\boxed", re.IGNORECASE)
+
+# Programs and equations have no sentences.
+_WRITTEN_IN_LINES = ("program", "equation")
+
+
+def cut(text: str, *, style: str = "cot", finished: bool = True) -> tuple[str, bool]:
+    """Return a chain without what follows it, and whether what is left had come to its end.
+
+    Args:
+      text: a teacher's reply.
+      style: of the chain.
+      finished: False where the reply met its length limit. A last sentence without an end is then
+        cut off, unless nothing else is there.
+
+    Returns:
+      The text without spaces around it; and `finished`, or True where the chain was followed by
+      another question or speaker, so that it had ended before the limit.
+    """
+    text = _SPECIAL.sub("", text).lstrip()
+    own = len(own_part(text.translate(_MASK)))
+    turn = _TURN.search(text, 0, own)
+    end = turn.start() if turn and text[: turn.start()].strip() else own
+    ended = finished or end < len(text)
+    text = _SPECIAL.sub("", text[:end])
+    if style in _WRITTEN_IN_LINES:
+        return text, ended
+    if not ended:
+        text = _whole_statements(text)
+    return _said_once(text), ended
+
+
+def _whole_statements(text: str) -> str:
+    """Return a text without a last statement that has no end; a text of one statement as it is."""
+    last = last_statement(text.translate(_MASK))
+    if last is None or last.closed or not text[: last.start].strip():
+        return text
+    return text[: last.start].rstrip()
+
+
+def _said_once(text: str) -> str:
+    """Return a text whose last statement, where it marks the answer, is not said again and again.
+
+    A teacher that decodes greedily may repeat it up to its length limit.
+    """
+    found = list(_STATEMENT.finditer(text))
+    while len(found) > 1 and _MARK.search(found[-1][0]) and _same(found[-1][0], found[-2][0]):
+        found.pop()
+    return text[: found[-1].end()].rstrip() if found else text
+
+
+def _same(statement: str, other: str) -> bool:
+    return statement.strip().rstrip(".!?") == other.strip().rstrip(".!?")

@@ -1,0 +1,95 @@
+"""Chains that give away that the teacher was shown the answer.
+
+Magister et al. 2022 (section 3) show the teacher the gold answer, which repairs small slips, and
+invites chains that take the answer as given: they are right, and teach the student nothing that
+it could do by itself. Two signs are looked for: words that speak of the answer that was shown, and
+an answer stated before anything leads to it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from t5distill.curate.texts import tokens
+from t5distill.records import Problem
+from t5distill.verify import judge
+from t5distill.verify.markers import marked_pieces
+from t5distill.verify.plain import plain
+
+_SHOWN = r"(?:given|provided|supplied|shown|stated)"
+_KNOWN = rf"(?:{_SHOWN}|known|gold|golden|reference|expected)"
+_SPOKEN_OF = re.compile(
+    rf"""
+      \b(?:as|since|because)\ the\ answer\ (?:is|was)\ (?:already\ )?{_SHOWN}\b(?!\ by)
+    | \b{_KNOWN}\ (?:(?:correct|right|final)\ )?
+      (?:answer|solution)\b(?!\ (?:choice|option|format))
+    | \banswer\ (?:that\ (?:is|was)\ )?{_SHOWN}\b(?!\ by)
+    | \b(?:correct|right|final)\ answer\ (?:is|was)\ (?:already\ )?{_SHOWN}\b(?!\ by)
+    | \banswer\ key\b
+    | \b(?:knowing|given|granted|told)\ (?:that\ )?the\ (?:(?:correct|right|final)\ )?answer
+      \ (?:is|was|must\ be|should\ be)\b
+    | \bwork(?:ing)?\ back(?:wards?)?\ from\ the\ (?:(?:correct|right|final)\ )?answer\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_HINT = re.compile(r"\b(?:the|this|that|your)\ hint\b|\bas\ hinted\b", re.IGNORECASE | re.VERBOSE)
+
+# So few words, the mark's own among them, lead to nothing; so many behind the answer are reasons
+# given afterwards.
+_FEW_WORDS = 12
+_SOME_WORDS = 6
+
+_FIRST_STATEMENT = re.compile(r"(?:[^.!?\n]|[.!?](?!\s|$))+")
+_RESULT = re.compile(r"=\s*\$?\s*(\d[\d,]*(?:\.\d+)?)")
+_ARITHMETIC = re.compile(r"[=+*/×÷]|\d\s*[-−]\s*\d|\b(?:times|plus|minus|divided)\b")
+
+
+def find(text: str, problem: Problem) -> str | None:
+    """Return what gives a right chain away, as a sentence for a person, or None.
+
+    Args:
+      text: a chain whose answer is right.
+      problem: with the question and the gold answer.
+    """
+    text = plain(text)
+    spoken = _SPOKEN_OF.search(text)
+    if not spoken and "hint" not in problem.question.lower():
+        spoken = _HINT.search(text)
+    if spoken:
+        return f"It speaks of an answer that was shown: {spoken[0]!r}."
+    if _marked_first(text, problem):
+        return "The answer stands before the reasoning."
+    if problem.kind == "numeric" and _value_first(text, problem):
+        return "The first statement has the answer, which is worked out only later."
+    return None
+
+
+def _marked_first(text: str, problem: Problem) -> bool:
+    """Tell whether the first mark has the answer, with reasons behind it and none before it."""
+    pieces = list(marked_pieces(text))
+    if not pieces:
+        return False
+    first = pieces[-1]
+    # "The answer is no. Laptops came later": here the point is the end, and "no." no abbreviation.
+    stated = _FIRST_STATEMENT.match(text, first.start, first.end)
+    end = stated.end() if stated else first.end
+    before, after = text[: first.start], text[end:]
+    if len(before.split()) >= _FEW_WORDS or any(c.isdigit() for c in before):
+        return False
+    if len(after.split()) < _SOME_WORDS:
+        return False
+    statement = text[:end] + ("}" if first.closer == "}" else ".")
+    verdict = judge(statement, problem.answer, problem.kind, choices=problem.choices)
+    return verdict.outcome == "correct"
+
+
+def _value_first(text: str, problem: Problem) -> bool:
+    """Tell whether the gold number opens the chain and an equation yields it only later."""
+    first = _FIRST_STATEMENT.match(text.lstrip())
+    if first is None or _ARITHMETIC.search(first[0]):
+        return False
+    gold = tokens(problem.answer)
+    if len(gold) != 1 or gold[0] not in tokens(first[0]) or gold[0] in tokens(problem.question):
+        return False
+    rest = text.lstrip()[first.end() :]
+    return any(tokens(result) == gold for result in _RESULT.findall(rest))
