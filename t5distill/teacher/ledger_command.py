@@ -13,11 +13,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("show", "export", "import"))
     parser.add_argument("ledger", metavar="DB")
     parser.add_argument("--out", metavar="F", help="of export: JSONL of Chain")
-    parser.add_argument("--style", help="of export: only chains of this style")
-    parser.add_argument("--teacher", help="of export: only chains of this teacher")
+    parser.add_argument("--style", help="only chains of this style; of import with --rows: theirs")
+    parser.add_argument("--teacher", help="only chains of this teacher; with --rows: their name")
     parser.add_argument("--benchmark", help="of export: only chains of this benchmark")
     parser.add_argument("--chains", nargs="+", metavar="F", help="of import: JSONL of Chain")
     parser.add_argument("--problems", nargs="+", metavar="F", help="of import: JSONL of Problem")
+    parser.add_argument(
+        "--rows",
+        metavar="F",
+        help="of import: JSONL of the questions that --chains answers, where those are published "
+        "files: lists of texts (.json), row by row, or JSONL joined on --id-field",
+    )
+    parser.add_argument("--id-field", default="id", help="of JSONL with --rows (default: id)")
+    parser.add_argument(
+        "--text-field", default="completion", help="of JSONL with --rows (default: completion)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -65,18 +75,35 @@ def _export(args: argparse.Namespace) -> None:
 
 def _import(args: argparse.Namespace) -> None:
     from t5distill.errors import UserError
-    from t5distill.records import Chain, Problem, read_jsonl
+    from t5distill.records import Chain, read_jsonl, read_problems
+    from t5distill.teacher import foreign
     from t5distill.teacher.imports import import_chains
 
     if not args.chains or not args.problems:
         raise UserError("import wants --chains F and the --problems that they solve")
-    benchmarks = {p.id: p.benchmark for path in args.problems for p in read_jsonl(Problem, path)}
-    chains = [c for path in args.chains for c in read_jsonl(Chain, path)]
-    known = [c for c in chains if c.problem_id in benchmarks]
-    if len(known) < len(chains):
-        stranger = next(c for c in chains if c.problem_id not in benchmarks)
+    problems = read_problems(args.problems)
+    if args.rows:
+        if not args.teacher:
+            raise UserError("import with --rows wants --teacher, the name of who wrote the chains")
+        chains, strangers = foreign.read(
+            args.chains,
+            args.rows,
+            problems,
+            teacher=args.teacher,
+            style=args.style or "cot",
+            id_field=args.id_field,
+            text_field=args.text_field,
+        )
+        if strangers:
+            print(
+                f"{strangers} texts are left out: their questions are in none of the problem files"
+            )
+    else:
+        chains = [c for path in args.chains for c in read_jsonl(Chain, path)]
+    stranger = next((c for c in chains if c.problem_id not in problems), None)
+    if stranger is not None:
         raise UserError(
             f"a chain for {stranger.problem_id!r}, which is in none of the problem files"
         )
-    new = import_chains(args.ledger, chains, benchmarks)
+    new = import_chains(args.ledger, chains, {p.id: p.benchmark for p in problems.values()})
     print(f"{len(chains)} chains, {new} of them new in {args.ledger}")
