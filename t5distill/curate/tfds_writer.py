@@ -98,7 +98,7 @@ def shard_count(examples: int) -> int:
 
 def _gather(examples: spool.Spool, pairs: Iterable[tuple[Problem, Chain]]) -> dict[str, Any]:
     """Put the examples aside, to be read in stored order; return the manifest's counts."""
-    styles, teachers, ids = set(), set(), set()
+    benchmarks, styles, teachers, ids = set(), set(), set(), set()
     count = 0
     pairs = iter(pairs)
     while some := list(itertools.islice(pairs, _BATCH)):
@@ -112,6 +112,7 @@ def _gather(examples: spool.Spool, pairs: Iterable[tuple[Problem, Chain]]) -> di
             if problem.id not in ids:
                 problems.append((problem.id, records.to_json(problem)))
                 ids.add(problem.id)
+            benchmarks.add(problem.benchmark)
             styles.add(chain.style)
             teachers.add(chain.teacher)
         examples.add("INSERT INTO problems VALUES (?, ?)", problems)
@@ -122,6 +123,7 @@ def _gather(examples: spool.Spool, pairs: Iterable[tuple[Problem, Chain]]) -> di
         "examples": {"train": count},
         "problems": len(ids),
         "shards": shard_count(count),
+        "benchmarks": sorted(benchmarks),
         "styles": sorted(styles),
         "teachers": sorted(teachers),
         "t5distill": __version__,

@@ -10,7 +10,7 @@ import seqio
 
 from t5distill import formats
 from t5distill.curate import tfds_writer
-from t5distill.data import metrics, preprocessors
+from t5distill.data import metrics, preprocessors, sources
 from t5distill.data.sources import ChainSet, ChainSource
 from t5distill.data.vocabularies import vocabulary
 from t5distill.errors import UserError
@@ -107,6 +107,9 @@ def register_mixture(name: str, tasks: Sequence[str]) -> list[str]:
 def resolve(name: str, vocab: str) -> str:
     """Return the registered task or mixture for a recipe's plain name and a model's vocabulary.
 
+    A name that nobody registered is looked for among the curated sets under $T5DISTILL_DATA_DIR, so
+    that what `t5distill curate` wrote can be trained on without a module of one's own.
+
     Raises:
       UserError: no such vocabulary, or no such name; the nearest one is suggested.
     """
@@ -115,14 +118,29 @@ def resolve(name: str, vocab: str) -> str:
         raise UserError(f"task {name} has vocabulary {suffix!r}, but VOCAB is {vocab!r}")
     full = with_vocabulary(plain, vocab)
     known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
-    if full in known:
+    if full in known or _register_curated(plain, vocab):
         return full
     near = difflib.get_close_matches(full, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UserError(
-        f"no task or mixture {full!r}{hint} Your own sets are registered with "
-        "t5distill.data.register, in a module that MIXTURE_OR_TASK_MODULE names"
+        f"no task or mixture {full!r}{hint} `t5distill curate` makes sets that are found by name; "
+        "others are registered with t5distill.data.register, in a module that "
+        "MIXTURE_OR_TASK_MODULE names"
     )
+
+
+def _register_curated(plain: str, vocab: str) -> bool:
+    """Register the curated set of a name, or of a name with `answer` in place of its style."""
+    for found in (plain, plain.replace("_answer_", "_cot_")):
+        manifest = sources.curated_manifest(found)
+        if manifest is None or len(manifest.get("benchmarks", ())) != 1:
+            continue
+        style = manifest["styles"][0] if found == plain else "answer"
+        benchmark = manifest["benchmarks"][0]
+        splits = sorted({"train", *sources.present_splits(benchmark)}, key=SPLITS.index)
+        register(plain, benchmark=benchmark, style=style, vocab=vocab, chains=found, splits=splits)
+        return True
+    return False
 
 
 def _chain_set(benchmark: str, style: str, teacher: str | None, chains: str | None) -> ChainSet:

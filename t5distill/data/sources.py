@@ -22,7 +22,7 @@ from t5distill import formats, records
 from t5distill.curate.tfds_writer import MANIFEST, VERSION
 from t5distill.errors import UserError
 from t5distill.problems.benchmarks import GENERATED
-from t5distill.records import Problem
+from t5distill.records import SPLITS, Problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +180,20 @@ def _read_problems(path: str) -> list[Problem]:
             except ValueError as e:
                 raise UserError(f"{path}:{number}: not a Problem: {e}") from e
     return problems
+
+
+def curated_manifest(name: str) -> dict[str, Any] | None:
+    """Return the manifest of the curated set of that name, or None where there is none."""
+    path = os.path.join(_join("tfds", name, VERSION), MANIFEST)
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path) as f:
+        return json.load(f)
+
+
+def present_splits(benchmark: str) -> list[str]:
+    """Return the splits whose problem files exist."""
+    return [s for s in SPLITS if tf.io.gfile.exists(_problem_file(benchmark, s))]
 
 
 def _problem_file(benchmark: str, split: str) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 import seqio
 
-from t5distill import data
+from t5distill import data, records
 from t5distill.curate import tfds_writer
 from t5distill.errors import UserError
 
@@ -101,3 +101,17 @@ def test_a_failed_write_leaves_the_old_set(tmp_path, pairs):
 
 def test_set_names_hold_word_characters_only():
     assert tfds_writer.set_name("gsm8k", "cot", "gpt-3.5 turbo") == "gsm8k_cot_gpt_3_5_turbo"
+
+
+def test_a_curated_set_is_found_by_its_name(tmp_path, monkeypatch, pairs):
+    """Without a module that registers it, also for the student that sees answers only."""
+    monkeypatch.setenv("T5DISTILL_DATA_DIR", str(tmp_path))
+    with pytest.raises(UserError, match="t5distill curate"):
+        data.resolve("toy_cot_unheard", "t5")
+    data.write_tfds("toy_cot_unheard", pairs)
+    records.write_jsonl(tmp_path / "toy/test.jsonl", [p for p, _ in pairs[::2]])
+    assert data.resolve("toy_cot_unheard", "t5") == "toy_cot_unheard"
+    assert sorted(read("toy_cot_unheard")) == sorted(chain.text for _, chain in pairs)
+    assert list(seqio.TaskRegistry.get("toy_cot_unheard").splits) == ["train", "test"]
+    assert data.resolve("toy_answer_unheard", "byt5") == "toy_answer_unheard__byt5"
+    assert len(read("toy_answer_unheard__byt5")) == 30
