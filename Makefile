@@ -10,7 +10,7 @@ help:
 	@echo "make quickstart   the whole corridor on embedded problems, about ten minutes"
 	@echo "make test         the test suite"
 	@echo "make check        ruff and pyright"
-	@echo "make bench        training and decoding beside Hugging Face and T5X"
+	@echo "make bench        training and decoding beside Hugging Face and T5X; asking a teacher"
 	@echo "make soak         the longer checks"
 
 $(VENV)/installed: setup.py constraints.txt
@@ -32,12 +32,13 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# The peer of the benchmark is an extra: installed only here.
+# The peers of the benchmarks are an extra: installed only here.
 $(VENV)/bench: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt '.[bench]'
 	touch $@
 
 bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks.teacher
 	$(BIN)/python -m benchmarks.engines
 
 clean:

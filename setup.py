@@ -41,7 +41,7 @@ setuptools.setup(
         "report": [],
         "test": ["pytest>=8", "pytest-xdist", "hypothesis", "scipy", "safetensors"],
         "check": ["ruff", "pyright"],
-        "bench": ["torch", "transformers"],
+        "bench": ["torch", "transformers", "httpx"],
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
     },

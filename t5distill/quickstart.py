@@ -1,8 +1,9 @@
 """`t5distill quickstart`: the whole corridor on embedded problems, with no key and no download.
 
-Every stage is the command that a user would type: it is printed, then run. Two tiny students get
-the same problems, the same number of optimizer steps and the same batch size; one sees only
-answers, the other sees the steps that lead to them.
+Every stage is the command that a user would type: it is printed, then run. The chains come from a
+server on this machine, asked as any teacher is asked. Two tiny students get the same problems, the
+same number of optimizer steps and the same batch size; one sees only answers, the other sees the
+steps that lead to them.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
-import random
 import shlex
+import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 HELP = "Make problems, verify chains, train two tiny students, score them: minutes on 2 cores."
@@ -24,6 +25,8 @@ ARMS = ("untrained", "answer", "cot")
 # Train, validation, test, templates never seen; few of the last three, to leave time to train.
 SIZES = (30_000, 500, 600, 100)
 VOCAB_SIZE = 900
+# The quickest on two cores, one for the server and one for whoever asks.
+CONCURRENCY = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,17 +59,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="share of the teacher's chains that go wrong (0.2)",
     )
+    parser.add_argument(
+        "--malformed-rate",
+        type=float,
+        default=0.05,
+        metavar="P",
+        help="share that is cut off, has no answer mark, runs on or leaks the answer (0.05)",
+    )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run every stage, then tell what was learnt."""
+def run(args: argparse.Namespace) -> int:
+    """Run every stage, then tell what was learnt; return 1 where the teacher was not done."""
     from t5distill.errors import UserError
     from t5distill.records import write_json
 
-    if not 0.0 <= args.wrong_rate < 1.0:
-        raise UserError(f"--wrong-rate is {args.wrong_rate}, wanted a share in [0, 1)")
+    for name in ("wrong_rate", "malformed_rate"):
+        if not 0.0 <= getattr(args, name) < 1.0:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} is {getattr(args, name)}, wanted a share in [0, 1)")
     if min(args.sizes) < 1 or (args.train_steps is not None and args.train_steps < 1):
         raise UserError("wanted --sizes and --train-steps of at least 1")
+    _check_packages()
     work = pathlib.Path(args.workdir).resolve()
     _claim(work, args)
     os.environ["T5DISTILL_DATA_DIR"] = str(work / "data")
@@ -75,11 +88,19 @@ def run(args: argparse.Namespace) -> None:
     with stages("prepare"):
         sizes = [str(n) for n in args.sizes]
         _command("prepare", "embedded", "--seed", str(args.seed), "--sizes", *sizes)
+    train_file, ledger = str(work / "data/embedded/train.jsonl"), str(work / "ledger.db")
     with stages("teacher"):
-        chains = _teacher(work, seed=args.seed, wrong_rate=args.wrong_rate)
+        if not _ask_teacher(train_file, ledger, args):
+            # The reason stands above: Ctrl-C, or a server that failed.
+            print(
+                f"t5distill quickstart: stopped before every chain was there; those that came are "
+                f"kept in {ledger}, and the same command goes on",
+                file=sys.stderr,
+            )
+            return 1
+        _command("ledger", "show", ledger)
     with stages("curate"):
-        train_file = str(work / "data/embedded/train.jsonl")
-        _command("curate", "--problems", train_file, "--chains", str(chains))
+        _command("curate", "--problems", train_file, "--ledger", ledger)
     with stages("vocabulary"):
         vocabulary = _vocabulary(work)
     for arm in ARMS:
@@ -91,6 +112,21 @@ def run(args: argparse.Namespace) -> None:
     summary = _summary(work, stages)
     write_json(work / "summary.json", summary)
     print(_told(work, summary))
+    return 0
+
+
+def _check_packages() -> None:
+    """Say what is missing for the teacher before anything else is done."""
+    import importlib.util
+
+    from t5distill.errors import UserError
+
+    missing = [name for name in ("openai", "h11") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"the quickstart asks its teacher over HTTP and found no {' and no '.join(missing)}; "
+            "install t5distill's extra 'teacher', in the project's folder: pip install '.[teacher]'"
+        )
 
 
 def _claim(work: pathlib.Path, args: argparse.Namespace) -> None:
@@ -103,8 +139,8 @@ def _claim(work: pathlib.Path, args: argparse.Namespace) -> None:
     from t5distill.errors import UserError
     from t5distill.records import write_json
 
-    options = {"seed": args.seed, "sizes": list(args.sizes), "wrong_rate": args.wrong_rate}
-    options["train_steps"] = args.train_steps
+    names = ("seed", "wrong_rate", "malformed_rate", "train_steps")
+    options = {"sizes": list(args.sizes), **{name: getattr(args, name) for name in names}}
     path = work / "options.json"
     if path.is_file() and (found := json.loads(path.read_text())) != options:
         raise UserError(
@@ -135,20 +171,30 @@ class Stages:
 
 
 def _command(*argv: str) -> None:
-    """Print one command as a user would type it, and run it in this process."""
-    from t5distill.__main__ import main
+    """Run a command that has to succeed."""
     from t5distill.errors import UserError
 
-    print(f"\n$ {_typed(argv)}", flush=True)
-    code = main(list(argv))
+    code = _run(*argv)
     if code:
         raise UserError(f"`t5distill {argv[0]}` ended with code {code}")
 
 
-def _typed(argv: Sequence[str]) -> str:
+def _run(*argv: str) -> int:
+    """Print one command as a user would type it, run it in this process, return its exit code."""
+    from t5distill.__main__ import main
+
+    print(f"\n$ {_typed(('t5distill', *argv))}", flush=True)
+    code = main(list(argv))
+    if code == 130:
+        # Ctrl-C in a stage is Ctrl-C in the quickstart.
+        raise KeyboardInterrupt
+    return code
+
+
+def _typed(words: Sequence[str]) -> str:
     """Return a command for a person to read and a shell to run, one flag a line."""
-    lines = [f"t5distill {argv[0]}"]
-    for word in argv[1:]:
+    lines = [words[0]]
+    for word in words[1:]:
         # shlex would write the quotes of a gin string as '"'"'.
         plain = "'" not in word or any(c in word for c in '"$`\\!')
         quoted = shlex.quote(word) if plain else f'"{word}"'
@@ -159,38 +205,28 @@ def _typed(argv: Sequence[str]) -> str:
     return " \\\n".join(lines)
 
 
-def simulated_chains(problems: Iterable, *, seed: int, wrong_rate: float) -> Iterator:
-    """Yield one chain of thought for each problem, as a teacher that errs at a known rate gives.
+def _ask_teacher(problems: str, ledger: str, args: argparse.Namespace) -> bool:
+    """Ask a stand-in for a large model for what is missing; return whether all of it came."""
+    from t5distill.teacher.loopback import LoopbackProcess
 
-    Args:
-      problems: embedded problems, whose programs are known.
-      seed: of which chains go wrong, and where.
-      wrong_rate: the expected share of chains with a wrong step.
-    """
-    from t5distill.formats import answer
-    from t5distill.problems import embedded
-    from t5distill.records import Chain
-
-    for problem in problems:
-        # Seeded by problem, so that a chain does not depend on which others there are.
-        rng = random.Random(f"{seed} {problem.id}")
-        wrong = rng.random() < wrong_rate
-        if wrong:
-            text = embedded.corrupted_chain(problem, rng)
-        else:
-            text = f"{problem.solution} {answer.sentence(problem)}"
-        yield Chain(problem_id=problem.id, style="cot", text=text, teacher=TEACHER)
-
-
-def _teacher(work: pathlib.Path, *, seed: int, wrong_rate: float) -> pathlib.Path:
-    """Write the chains of a stand-in for a large model."""
-    from t5distill.records import Problem, read_jsonl, write_jsonl
-
-    path = work / "chains.jsonl"
-    problems = read_jsonl(Problem, work / "data/embedded/train.jsonl")
-    count = write_jsonl(path, simulated_chains(problems, seed=seed, wrong_rate=wrong_rate))
-    print(f"\nsimulated teacher: {count} chains, about {100 * wrong_rate:.0f} % of them wrong")
-    return path
+    teacher = LoopbackProcess(
+        problems,
+        model="embedded",
+        seed=args.seed,
+        wrong_rate=args.wrong_rate,
+        malformed_rate=args.malformed_rate,
+    )
+    with teacher:
+        print(
+            f"\n$ {_typed(teacher.command)} &\n"
+            f"the simulated teacher listens on {teacher.url} for the length of this stage",
+        )
+        code = _run(
+            *("generate", "--problems", problems, "--teacher", f"embedded@{teacher.url}"),
+            *("--name", TEACHER, "--style", "cot", "--temperature", "0", "--ledger", ledger),
+            *("--concurrency", str(CONCURRENCY)),
+        )
+    return code == 0
 
 
 def _vocabulary(work: pathlib.Path) -> pathlib.Path:

@@ -2,34 +2,123 @@
 
 import json
 import math
+import os
+import pathlib
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
+from t5distill import quickstart
 from t5distill.__main__ import main
 from t5distill.api import Student
 from t5distill.problems import embedded
-from t5distill.quickstart import simulated_chains
 from t5distill.records import Chain, Prediction, Problem, Verdict, read_jsonl
+from t5distill.teacher import accounts
+from t5distill.teacher.loopback.answers import Writer
 from t5distill.verify import judge
 
+ROOT = pathlib.Path(__file__).parents[1]
 ARMS = ("untrained", "answer", "cot")
+TRAIN = 1200
+COMMAND = ("quickstart", "--train-steps", "60", "--seed", "3")
+COMMAND += ("--sizes", str(TRAIN), "20", "24", "10")
+
+
+def begin(work):
+    """Start a quickstart as a shell does, in a process group of its own; return it asking."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "t5distill", *COMMAND, "--workdir", str(work)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        cwd=ROOT,
+        process_group=0,
+    )
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.endswith("to ask for\n"):
+            break
+    else:
+        raise AssertionError("".join(said))
+    while process.poll() is None and answered(work) < 20:
+        time.sleep(0.002)
+    assert process.poll() is None, "the quickstart ended before it could be interrupted"
+    [url] = {line.split()[5] for line in said if line.startswith("the simulated teacher listens")}
+    return process, url
+
+
+def ended(process):
+    """Return what else it printed; its server writes to the same pipe and has ended too then."""
+    with process:
+        return process.stdout.read()
+
+
+def answered(work):
+    return sum(row[-1] for row in accounts.overview(work / "ledger.db")["sets"])
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def killed(tmp_path_factory):
+    """A quickstart that was killed while it asked its teacher."""
     work = tmp_path_factory.mktemp("quickstart")
+    process, url = begin(work)
+    process.kill()
+    assert "Traceback" not in ended(process)
+    return work, url, answered(work)
+
+
+@pytest.fixture(scope="module")
+def work(killed):
+    """The same quickstart, gone on with."""
+    work, *_ = killed
     # The data directory is the process's: given back to the tests that follow.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("T5DISTILL_DATA_DIR", "unused")
-        code = main(
-            [
-                *("quickstart", "--workdir", str(work), "--train-steps", "60"),
-                *("--sizes", "300", "20", "24", "10", "--seed", "3"),
-            ]
-        )
-    assert code == 0
+        assert main([*COMMAND, "--workdir", str(work)]) == 0
     return work
+
+
+def test_a_killed_quickstart_leaves_no_server_and_goes_on(killed, work):
+    _, url, before = killed
+    port = int(url.removesuffix("/v1").rpartition(":")[2])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    assert 20 <= before < TRAIN == answered(work)
+    attempts = accounts.overview(work / "ledger.db")["attempts"]
+    unknown = attempts.pop("unknown", 0)
+    assert attempts == {"answered": TRAIN}
+    assert unknown <= quickstart.CONCURRENCY  # in flight at the kill
+
+
+def test_ctrl_c_waits_for_what_is_asked_and_says_how_to_go_on(tmp_path):
+    process, _ = begin(tmp_path)
+    # As the terminal does: to every process of the group.
+    os.killpg(process.pid, signal.SIGINT)
+    out = ended(process)
+    assert process.returncode == 1
+    assert "stopped early: interrupted" in out and "the same command goes on" in out
+    assert "Traceback" not in out
+    attempts = accounts.overview(tmp_path / "ledger.db")["attempts"]
+    assert attempts == {"answered": answered(tmp_path)}
+    assert 20 <= answered(tmp_path) < TRAIN
+
+
+def test_the_teacher_is_the_one_that_was_asked_for(work):
+    writer = Writer(seed=3, wrong_rate=0.2, malformed_rate=0.05)
+    problems = read_jsonl(Problem, work / "data/embedded/train.jsonl")
+    # The prompt stops it where it begins a question of its own.
+    wanted = {p.id: writer.text(p, "cot").partition("\nQ:")[0] for p in problems}
+    chains = list(accounts.chains(work / "ledger.db", teacher="simulated"))
+    assert len(chains) == TRAIN
+    assert {c.problem_id: c.text for c in chains} == wanted
 
 
 def test_the_summary_agrees_with_the_verdicts(work):
@@ -55,11 +144,11 @@ def test_only_right_chains_are_learnt(work):
     problems = {p.id: p for p in read_jsonl(Problem, work / "data/embedded/train.jsonl")}
     kept = list(read_jsonl(Chain, next((work / "data/chains").glob("*/kept.jsonl"))))
     rejected = list(read_jsonl(Chain, next((work / "data/chains").glob("*/rejected.jsonl"))))
-    assert len(kept) + len(rejected) == len(problems) == 300
+    assert len(kept) + len(rejected) == len(problems) == TRAIN
     for chain in kept:
         problem = problems[chain.problem_id]
         assert judge(chain.text, problem.answer, "numeric").outcome == "correct"
-    assert 0.1 < len(rejected) / 300 < 0.3
+    assert 0.1 < len(rejected) / TRAIN < 0.3
 
 
 def test_a_moved_student_brings_its_vocabulary(work, tmp_path):
@@ -90,29 +179,11 @@ def test_a_second_run_repeats_nothing(work, capsys, monkeypatch):
     monkeypatch.setenv("T5DISTILL_DATA_DIR", "unused")
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in work.glob("*/test/*-test.jsonl")}
     assert len(before) == 6
-    assert (
-        main(
-            [
-                *("quickstart", "--workdir", str(work), "--train-steps", "60"),
-                *("--sizes", "300", "20", "24", "10", "--seed", "3"),
-            ]
-        )
-        == 0
-    )
+    asked = accounts.overview(work / "ledger.db")
+    assert main([*COMMAND, "--workdir", str(work)]) == 0
+    assert accounts.overview(work / "ledger.db") == asked
     assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in before} == before
     assert "24 unseen problems" in capsys.readouterr().out
-
-
-def test_the_simulated_teacher_errs_at_its_rate():
-    problems = embedded.generate(count=600, seed=1, split="train")
-    chains = list(simulated_chains(problems, seed=5, wrong_rate=0.3))
-    assert chains == list(simulated_chains(problems, seed=5, wrong_rate=0.3))
-    outcomes = [
-        judge(c.text, p.answer, p.kind).outcome for c, p in zip(chains, problems, strict=True)
-    ]
-    assert set(outcomes) == {"correct", "wrong"}
-    # Binomial with n = 600 and p = 0.3: four standard deviations are 0.075.
-    assert abs(outcomes.count("wrong") / 600 - 0.3) < 0.075
 
 
 def test_predictions_name_their_problems(work):
@@ -121,8 +192,17 @@ def test_predictions_name_their_problems(work):
     assert [p.problem_id for p in read_jsonl(Prediction, path)] == problems
 
 
-def test_a_rate_that_is_none_is_refused(tmp_path, capsys):
-    code = main(["quickstart", "--workdir", str(tmp_path / "w"), "--wrong-rate", "1.5"])
+@pytest.mark.parametrize("flag", ["--wrong-rate", "--malformed-rate"])
+def test_a_rate_that_is_none_is_refused(tmp_path, capsys, flag):
+    code = main(["quickstart", "--workdir", str(tmp_path / "w"), flag, "1.5"])
     assert code == 2
-    assert "--wrong-rate is 1.5" in capsys.readouterr().err
+    assert f"{flag} is 1.5" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_missing_package_is_named_before_any_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)  # as if it were not installed
+    assert main(["quickstart", "--workdir", str(tmp_path / "w")]) == 2
+    said = capsys.readouterr().err
+    assert "no openai" in said and "pip install '.[teacher]'" in said
     assert not (tmp_path / "w").exists()

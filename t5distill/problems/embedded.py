@@ -96,11 +96,6 @@ def splits(
     return {name: made[name] for name in ("train", "validation", "test", "held_out")}
 
 
-def corrupted_chain(problem: Problem, rng: random.Random) -> str:
-    """Return the chain of a simulated bad teacher, see `corrupted`."""
-    return corrupted(problem, rng).solution or ""
-
-
 def corrupted(problem: Problem, rng: random.Random) -> Problem:
     """Return the problem with one step worked out wrongly and its result carried forward.
 

@@ -28,6 +28,7 @@ def generate(plan: Plan) -> int:
 
     Raises:
       UserError: the server refused, or the ledger cannot be written.
+      KeyboardInterrupt: a second Ctrl-C gave up what was under way.
     """
     with Ledger(plan.args.ledger) as ledger:
         settle_unparsed(ledger, plan.prices)
@@ -38,7 +39,10 @@ def generate(plan: Plan) -> int:
         print(f"{len(items)} samples of {len(plan.asked)} problems, {len(missing)} to ask for")
         if missing:
             with _teacher(plan) as server:
-                progress = asyncio.run(_ask(plan, ledger, server, missing))
+                try:
+                    progress = asyncio.run(_ask(plan, ledger, server, missing))
+                except asyncio.CancelledError:
+                    raise KeyboardInterrupt from None
         else:
             progress = Progress()
     left = len(plan.missing())

@@ -164,7 +164,7 @@ def test_a_corrupted_chain_has_one_wrong_step_and_a_wrong_end(problems):
     rng = random.Random(0)
     wrong_at = set()
     for problem in problems:
-        chain = embedded.corrupted_chain(problem, rng)
+        chain = embedded.corrupted(problem, rng).solution
         found = equations(chain)
         wrong = [i for i, (a, op, b, c) in enumerate(found) if worked(op, a, b) != c]
         assert len(wrong) == 1
@@ -178,8 +178,8 @@ def test_a_corrupted_chain_has_one_wrong_step_and_a_wrong_end(problems):
 
 
 def test_corrupted_chains_come_from_the_given_generator(problems):
-    once = [embedded.corrupted_chain(p, random.Random(5)) for p in problems[:20]]
-    again = [embedded.corrupted_chain(p, random.Random(5)) for p in problems[:20]]
+    once = [embedded.corrupted(p, random.Random(5)) for p in problems[:20]]
+    again = [embedded.corrupted(p, random.Random(5)) for p in problems[:20]]
     assert once == again
 
 

@@ -16,6 +16,7 @@ from t5distill.__main__ import main
 from t5distill.problems import embedded
 from t5distill.records import Chain, read_jsonl, write_jsonl
 from t5distill.teacher import accounts
+from t5distill.teacher.ledger import Ledger
 from t5distill.teacher.loopback import Faults, LoopbackTeacher
 from t5distill.verify import judge
 
@@ -164,6 +165,27 @@ def test_ctrl_c_keeps_every_paid_answer(problems, tmp_path):
         assert len(list(accounts.chains(ledger))) == len(generated(teacher)) < 60
         assert generate(path, teacher, ledger) == 0
         assert len(generated(teacher)) == 60
+
+
+def test_a_second_ctrl_c_leaves_what_is_under_way(problems, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    path, made = problems
+    ledger = tmp_path / "l.db"
+    with LoopbackTeacher(made, latency_s=60) as teacher:
+        process = start(path, teacher.url, ledger, "--concurrency", "4")
+        assert process.stdout is not None
+        assert any(line.endswith("to ask for\n") for line in process.stdout)
+        while accounts.overview(ledger)["attempts"].get("in flight", 0) < 4:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert any("again to leave them" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == 130
+    assert "stopped" in out and "Traceback" not in out
+    # Nobody knows whether they were charged.
+    with Ledger(ledger):
+        assert accounts.overview(ledger)["attempts"] == {"unknown": 4}
 
 
 def kills(path, made, ledger, *, times, more=()):

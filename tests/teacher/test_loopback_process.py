@@ -7,11 +7,15 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
 
+from t5distill.errors import UserError
 from t5distill.records import write_jsonl
+from t5distill.teacher.loopback import LoopbackProcess
+from t5distill.teacher.loopback.answers import Writer
 
 MODULE = (sys.executable, "-m", "t5distill.teacher.loopback")
 
@@ -44,6 +48,71 @@ def test_it_serves_until_a_signal(problem_file, problems, tmp_path, number):
             assert process.wait() == 0
         finally:
             process.kill()
+
+
+def test_a_child_that_answers_as_its_command_says(problem_file, problems):
+    settings = {"model": "m", "seed": 4, "wrong_rate": 0.5, "malformed_rate": 0.3}
+    with LoopbackProcess(problem_file, **settings) as teacher:
+        url, command = teacher.url, teacher.command
+        texts = [complete(url, p.question, model="m") for p in problems[:20]]
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        complete(url, problems[0].question, model="m")
+    writer = Writer(seed=4, wrong_rate=0.5, malformed_rate=0.3)
+    assert texts == [writer.text(p, "cot") for p in problems[:20]]
+    # The command that it tells a reader starts the same teacher, at the same place.
+    assert command[0] == "python"
+    with subprocess.Popen(
+        [sys.executable, *command[1:]], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"listening on {url}\n"
+            assert [complete(url, p.question, model="m") for p in problems[:20]] == texts
+        finally:
+            process.kill()
+
+
+def complete(url, question, **fields):
+    """Return the likeliest answer to a question."""
+    body = {"prompt": question, "temperature": 0, "max_tokens": 400, **fields}
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(
+        f"{url}/completions", data=json.dumps(body).encode(), headers=headers
+    )
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)["choices"][0]["text"].strip(" ")
+
+
+PARENT = """
+import sys, time
+from t5distill.teacher.loopback import LoopbackProcess
+with LoopbackProcess(sys.argv[1]) as teacher:
+    print(teacher.url, flush=True)
+    time.sleep(3600)
+"""
+
+
+def test_a_child_ends_with_a_parent_that_is_killed(problem_file, problems):
+    # The child has its parent's standard error, so reading that ends when both have ended.
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", PARENT, str(problem_file)]
+    with subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert complete(url, problems[0].question, model="loopback")
+        process.kill()
+        assert process.communicate()[1] == ""
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        complete(url, problems[0].question, model="loopback")
+
+
+def test_a_child_that_cannot_start_is_told(tmp_path, capfd):
+    with (
+        pytest.raises(UserError, match="ended with code 2"),
+        LoopbackProcess(tmp_path / "nowhere.jsonl"),
+    ):
+        raise AssertionError("there was nothing to serve")
+    assert "nowhere.jsonl: no such file" in capfd.readouterr().err
 
 
 def test_clients_that_vanish_leave_no_trace_but_the_bill(problem_file, problems, tmp_path):

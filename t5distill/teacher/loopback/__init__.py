@@ -6,10 +6,13 @@ asked and answered (`Bill`).
 
     with LoopbackTeacher(problems, seed=0, wrong_rate=0.2) as teacher:
         client = openai.OpenAI(base_url=teacher.url, api_key="none")
+
+`LoopbackProcess` is the same in a child process, which is quicker where the client is Python too.
 """
 
 from t5distill.teacher.loopback.bill import Bill, Entry
 from t5distill.teacher.loopback.faults import Faults
+from t5distill.teacher.loopback.process import LoopbackProcess
 from t5distill.teacher.loopback.server import LoopbackTeacher
 
-__all__ = ["Bill", "Entry", "Faults", "LoopbackTeacher"]
+__all__ = ["Bill", "Entry", "Faults", "LoopbackProcess", "LoopbackTeacher"]

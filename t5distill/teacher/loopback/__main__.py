@@ -1,8 +1,9 @@
-"""Run the loopback teacher as a process, until SIGTERM or SIGINT."""
+"""Run the loopback teacher as a process, until SIGTERM or SIGINT (or --until-eof)."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -42,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--bill", metavar="FILE", help="append a line for every request")
     add("--bill-fsync", action="store_true", help="have each line of the bill on disk at once")
     add("--batch-polls", type=int, default=2, metavar="N", help="polls until a batch is done (2)")
+    add(
+        "--until-eof",
+        action="store_true",
+        help="end when standard input does: with whoever holds the other end of that pipe",
+    )
     return parser
 
 
@@ -69,11 +75,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         with teacher:
             print(f"listening on {teacher.url}", flush=True)
+            if args.until_eof:
+                threading.Thread(target=_read_to_end, args=[stopped], daemon=True).start()
             stopped.wait()
     except UserError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
     return 0
+
+
+def _read_to_end(stopped: threading.Event) -> None:
+    """Set the event when standard input ends."""
+    # Not sys.stdin: a thread that waits in it makes the interpreter fail at its own end.
+    while os.read(0, 4096):
+        pass
+    stopped.set()
 
 
 if __name__ == "__main__":
