@@ -64,7 +64,9 @@ class Plan:
         return missing & accounts.failed(ledger) if self.args.retry_failed else missing
 
     def requests(self, missing: set[str]) -> list[Request]:
-        """Return the requests for what is missing."""
+        """Return the requests for what is missing and not in an open batch."""
+        if pathlib.Path(self.args.ledger).is_file():
+            missing = missing - accounts.under_way(self.args.ledger)
         choices = max(1, self.args.choices)
         found = asking.requests(
             self.asked, self.sampling, self.prices, missing=missing, choices=choices
@@ -121,12 +123,18 @@ def _check(args: argparse.Namespace) -> None:
     if args.style not in STYLES:
         raise UserError(f"--style {args.style!r}; {suggest(args.style, STYLES)}")
     least = {"samples": 1, "concurrency": 1, "max_attempts": 1, "choices": 1, "top_logprobs": 0}
+    least["batch_requests"] = 1
     for name, smallest in least.items():
         if getattr(args, name) < smallest:
             flag = name.replace("_", "-")
             raise UserError(f"--{flag} {getattr(args, name)}: wanted at least {smallest}")
     if args.concurrency > MOST_AT_ONCE:
         raise UserError(f"--concurrency {args.concurrency}: wanted at most {MOST_AT_ONCE}")
+    if args.batch and (args.teacher == EMBEDDED or args.teacher.startswith("replay:")):
+        raise UserError(
+            f"--teacher {args.teacher} has no batch API that outlives the command: leave --batch "
+            "out, or start `python -m t5distill.teacher.loopback` and give MODEL@URL"
+        )
     if args.samples > 1 and args.temperature == 0:
         raise UserError(
             f"--samples {args.samples} at --temperature 0 would be the same text each time; "

@@ -14,6 +14,9 @@ from tqdm import tqdm
 from t5distill.errors import UserError
 from t5distill.records import Chain, read_jsonl
 from t5distill.teacher import accounts
+from t5distill.teacher.batch import book
+from t5distill.teacher.batch.lines import ENDPOINTS
+from t5distill.teacher.batch.run import BatchRun, Limits
 from t5distill.teacher.client import Client, Server
 from t5distill.teacher.generate import Generation, Progress, settle_unparsed
 from t5distill.teacher.imports import import_chains
@@ -36,9 +39,11 @@ def generate(plan: Plan) -> int:
         ledger.add_items(items, [(str(sha), body) for sha, body in prompts.items()]).result()
         missing = plan.missing()
         print(f"{len(items)} samples of {len(plan.asked)} problems, {len(missing)} to ask for")
+        _tell_of_batches(plan)
+        ask = _ask_in_batches if plan.args.batch else _ask
         if missing:
             with _teacher(plan) as server:
-                progress = asyncio.run(_ask(plan, ledger, server, missing))
+                progress = asyncio.run(ask(plan, ledger, server, missing))
         else:
             progress = Progress()
     left = len(plan.missing())
@@ -58,6 +63,46 @@ def _teacher(plan: Plan) -> Iterator[Server]:
 
     with LoopbackTeacher(plan.problems, model=plan.sampling.model) as teacher:
         yield Server(plan.sampling.model, teacher.url)
+
+
+def _tell_of_batches(plan: Plan) -> None:
+    """Say which open batches this run will not fetch, and how to."""
+    here = book.address(plan.server.url) if plan.server and plan.args.batch else None
+    for batch in book.open_batches(plan.args.ledger):
+        if batch.server != here:
+            name = batch.batch_id or batch.token
+            print(
+                f"batch {name} at {batch.server} is open and its samples are not asked for: "
+                "--batch and its --teacher fetch them, or give it up with "
+                f"t5distill ledger abandon {plan.args.ledger} --batch {name}"
+            )
+
+
+async def _ask_in_batches(
+    plan: Plan, ledger: Ledger, server: Server, missing: set[str]
+) -> Progress:
+    """Run the requests as batches of the provider, and leave these running on Ctrl-C."""
+    args = plan.args
+    limits = Limits(
+        most_requests=args.batch_requests,
+        money=plan.money,
+        tokens=plan.tokens,
+        max_attempts=args.max_attempts,
+        longest_wait_s=args.batch_poll,
+    )
+    async with Client(server, endpoint=args.endpoint, timeout_s=args.timeout) as client:
+        run = BatchRun(
+            ledger,
+            client,
+            server=server.url,
+            endpoint=ENDPOINTS[args.endpoint],
+            prices=plan.prices,
+            limits=limits,
+            wanted=lambda: plan.requests(plan.missing() & missing),
+            say=lambda text: print(text, flush=True),
+        )
+        with _interruptible(run, "batches stay at the provider (again to end at once)"):
+            return await run.run()
 
 
 async def _ask(plan: Plan, ledger: Ledger, server: Server, missing: set[str]) -> Progress:
@@ -88,24 +133,26 @@ async def _ask(plan: Plan, ledger: Ledger, server: Server, missing: set[str]) ->
             max_attempts=args.max_attempts,
             report=report,
         )
-        with _interruptible(generation):
+        with _interruptible(
+            generation, "waiting for replies that are paid for (again to leave them)"
+        ):
             progress = await generation.run(plan.requests(missing))
     bar.close()
     return progress
 
 
 @contextlib.contextmanager
-def _interruptible(generation: Generation) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM stop sending and wait for what is paid; a second one ends at once."""
+def _interruptible(run: Generation | BatchRun, words: str) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM stop sending and end in good order; a second one ends at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
     def stop() -> None:
-        if generation.progress.stopped:
+        if run.progress.stopped:
             task.cancel()
             return
-        print("\nstopping: waiting for replies that are paid for (again to leave them)", flush=True)
-        generation.stop("interrupted")
+        print(f"\nstopping: {words}", flush=True)
+        run.stop("interrupted")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:

@@ -172,7 +172,7 @@ with Ledger(sys.argv[1], rescue_bytes=2**16) as ledger:
 """
 
 
-@pytest.mark.parametrize("limit", [150_000, 200_001, 333_333, 400_000])
+@pytest.mark.parametrize("limit", [160_000, 200_001, 333_333, 400_000])
 def test_a_full_disk_loses_no_paid_reply(tmp_path, limit):
     path = tmp_path / "l.db"
     ran = subprocess.run(

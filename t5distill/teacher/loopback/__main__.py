@@ -42,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--bill", metavar="FILE", help="append a line for every request")
     add("--bill-fsync", action="store_true", help="have each line of the bill on disk at once")
     add("--batch-polls", type=int, default=2, metavar="N", help="polls until a batch is done (2)")
+    add(
+        "--batch-outcomes",
+        default="",
+        metavar="END,...",
+        help="how the first batches end: completed, expired or full (all completed)",
+    )
     return parser
 
 
@@ -66,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             bill_file=args.bill,
             bill_fsync=args.bill_fsync,
             batch_polls=args.batch_polls,
+            batch_outcomes=list(filter(None, args.batch_outcomes.split(","))),
         )
         with teacher:
             print(f"listening on {teacher.url}", flush=True)
