@@ -31,14 +31,15 @@ CREATE INDEX unended ON attempts (id) WHERE outcome IS NULL OR outcome = 'receiv
 
 # Version 2: attempts that are lines of a batch at the provider. A batch is open while it has no
 # end; `creations` counts the requests to create it that may have left; the tokens and the cost are
-# the reserve of all its lines.
+# the reserve of all its lines; its prices are those of the command that sent it.
 _BATCHES = """
 CREATE TABLE batches (
   token TEXT PRIMARY KEY, server TEXT NOT NULL, endpoint TEXT NOT NULL,
   started REAL NOT NULL, ended REAL, file_id TEXT, creations INTEGER NOT NULL DEFAULT 0,
   batch_id TEXT, status TEXT, total INTEGER NOT NULL, completed INTEGER NOT NULL DEFAULT 0,
   failed INTEGER NOT NULL DEFAULT 0,
-  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL
+  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL,
+  price_prompt REAL NOT NULL, price_completion REAL NOT NULL
 ) WITHOUT ROWID;
 ALTER TABLE attempts ADD COLUMN batch TEXT;
 CREATE INDEX batched ON attempts (batch) WHERE batch IS NOT NULL;

@@ -147,8 +147,9 @@ def test_kill_9_pays_no_batch_twice(problems, tmp_path, moment):
     path, made = problems
     ledger = tmp_path / "l.db"
     # Replies take a while, so that the kill comes between the server's work and its reply.
-    with LoopbackTeacher(made, batch_latency_s=0.3, batch_polls=2) as teacher:
-        process = start(path, teacher.url, ledger)
+    with LoopbackTeacher(made, batch_latency_s=0.15, batch_polls=2) as teacher:
+        prices = ("--price-prompt", "1", "--price-completion", "2")
+        process = start(path, teacher.url, ledger, *prices)
         while not (ledger.exists() and KILLS[moment](teacher, ledger)):
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.002)
@@ -159,6 +160,10 @@ def test_kill_9_pays_no_batch_twice(problems, tmp_path, moment):
         assert len(billed_batches(teacher)) == 1
         cost, totals = never_below_the_bill(ledger, teacher)
         assert cost[:2] == (totals["prompt_tokens"], totals["completion_tokens"])
+        if moment not in ("intents written", "uploaded"):
+            # The prices are those of the command that sent it.
+            money = totals["prompt_tokens"] + 2 * totals["completion_tokens"]
+            assert cost.money == pytest.approx(money / 1e6)
     assert len(list(accounts.chains(ledger))) == totals["choices"] == 60
     assert not list(tmp_path.glob("*.part"))
 
@@ -167,7 +172,7 @@ def test_a_creation_that_was_lost_and_came_after_all_is_charged(problems, tmp_pa
     """A second batch of one token is cancelled and charged in full."""
     path, made = problems
     ledger = tmp_path / "l.db"
-    with LoopbackTeacher(made, batch_latency_s=0.2, batch_polls=2) as teacher:
+    with LoopbackTeacher(made, batch_latency_s=0.1, batch_polls=2) as teacher:
         process = start(path, teacher.url, ledger)
         while not seen(teacher, "POST", "/batches"):
             time.sleep(0.002)
@@ -211,6 +216,16 @@ def test_ctrl_c_leaves_the_batch_at_the_provider(problems, tmp_path, capsys):
         assert main(direct) == 1
         assert "batch_1" in capsys.readouterr().out
         assert not [e for e in seen(teacher, "POST", "completions") if e.batch_id is None]
+        with LoopbackTeacher(made, port=0) as other, sqlite3.connect(ledger) as database:
+            # Another account does not know it: said with a way out, and nothing is lost.
+            here = book.address(other.url)
+            database.execute("UPDATE batches SET server = ?", (here,))
+            database.commit()
+            assert generate(path, other, ledger) == 2
+            assert f"ledger abandon {ledger} --batch batch_1" in capsys.readouterr().err
+            assert not seen(other, "POST", "/batches")
+        assert main(["ledger", "abandon", str(ledger), "--batch", "batch_7"]) == 2
+        assert "open are: batch_1" in capsys.readouterr().err
         assert main(["ledger", "abandon", str(ledger), "--batch", "batch_1"]) == 0
         assert main(direct) == 0
         never_below_the_bill(ledger, teacher)
@@ -242,7 +257,7 @@ def test_attempts_have_an_end_and_the_reason_is_told(problems, tmp_path, capsys)
 def test_a_batch_cancelled_elsewhere_keeps_what_it_has(problems, tmp_path, capsys):
     path, made = problems
     ledger = tmp_path / "l.db"
-    with LoopbackTeacher(made, batch_polls=40, batch_latency_s=0.1) as teacher:
+    with LoopbackTeacher(made, batch_polls=12, batch_latency_s=0.1) as teacher:
         process = start(path, teacher.url, ledger)
         while not seen(teacher, "GET", "/batch_1"):
             time.sleep(0.005)

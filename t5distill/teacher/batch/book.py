@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from t5distill.errors import UserError
-from t5distill.teacher.asking import Request
+from t5distill.teacher.asking import Prices, Request
 from t5distill.teacher.ledger import Cost, Ledger
 from t5distill.teacher.schema import has_batches, reading
 
@@ -29,6 +29,7 @@ class Batch(NamedTuple):
       server: the URL, without what might be secret in it.
       endpoint: the path that every line goes to.
       started: when it was written down, in seconds since the epoch.
+      prices: of its tokens.
       file_id: of the uploaded lines, or None before that is known.
       creations: how many requests to create it may have left.
       batch_id: the provider's, or None before it is known.
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     server: str
     endpoint: str
     started: float
+    prices: Prices
     file_id: str | None = None
     creations: int = 0
     batch_id: str | None = None
@@ -71,8 +73,15 @@ async def begin(ledger: Ledger, batch: Batch, requests: Sequence[Request]) -> li
         reserves = zip(*(r.reserve for r in requests), strict=True)
         database.execute(
             "INSERT INTO batches (token, server, endpoint, started, total, prompt_tokens, "
-            "completion_tokens, cost) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*batch[:4], len(requests), *map(sum, reserves)),
+            "completion_tokens, cost, price_prompt, price_completion) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *batch[:4],
+                len(requests),
+                *map(sum, reserves),
+                batch.prices.prompt,
+                batch.prices.completion,
+            ),
         )
         add = (
             "INSERT INTO attempts "
@@ -163,12 +172,15 @@ def _end(
 def open_batches(path: str | os.PathLike[str]) -> list[Batch]:
     """Return the batches without an end, the oldest first."""
     query = (
-        "SELECT token, server, endpoint, started, file_id, creations, batch_id FROM batches "
-        "WHERE ended IS NULL ORDER BY started"
+        "SELECT token, server, endpoint, started, price_prompt, price_completion, file_id, "
+        "creations, batch_id FROM batches WHERE ended IS NULL ORDER BY started"
     )
     with reading(path) as database:
         rows = database.execute(query).fetchall() if has_batches(database) else []
-    return [Batch(*row) for row in rows]
+    return [
+        Batch(token, server, endpoint, started, Prices(prompt, completion), file_id, n, batch_id)
+        for token, server, endpoint, started, prompt, completion, file_id, n, batch_id in rows
+    ]
 
 
 def lines(path: str | os.PathLike[str], token: str) -> dict[int, Line]:

@@ -83,7 +83,7 @@ class BatchRun:
           wanted: gives the requests for what is missing and not under way.
           say: prints a line.
         """
-        self._ledger = ledger
+        self._ledger, self._prices = ledger, prices
         self._server, self._endpoint = book.address(server), endpoint
         self._limits, self._wanted, self._say = limits, wanted, say
         self._stopped = asyncio.Event()
@@ -98,7 +98,7 @@ class BatchRun:
         self._full: set[str] = set()
         self._crowded = 0
         self.progress = Progress()
-        self._intake = Intake(ledger, prices=prices, progress=self.progress, refuse=self._refuse)
+        self._intake = Intake(ledger, progress=self.progress, refuse=self._refuse)
 
     def stop(self, reason: str) -> None:
         """Send nothing more; batches at the provider go on."""
@@ -201,7 +201,7 @@ class BatchRun:
     async def _upload(self, requests: list[Request]) -> None:
         """Write the intents of one batch down and upload its file."""
         token = uuid.uuid4().hex
-        batch = Batch(token, self._server, self._endpoint, time.time())
+        batch = Batch(token, self._server, self._endpoint, time.time(), self._prices)
         numbers = await book.begin(self._ledger, batch, requests)
         self.progress.attempts += len(requests)
         self._tries.update(key for request in requests for key in request.keys)
@@ -283,9 +283,18 @@ class BatchRun:
         except StoppedError:
             pass
         except RefusedError as e:
-            self._refuse(str(e))
+            gone = f"; if it is gone for good: {self._abandon(batch)}" if e.status == 404 else ""
+            self._refuse(f"{e}{gone}")
         except GaveUpError as e:
             self.stop(f"the server does not answer: {e}")
+        except BaseException:
+            # Nothing can be written any more: the others must not wait for days.
+            self._stopped.set()
+            raise
+
+    def _abandon(self, batch: Batch) -> str:
+        name = batch.batch_id or batch.token
+        return f"t5distill ledger abandon {self._ledger.path} --batch {name}"
 
     async def _twins(self, batch: Batch) -> list[str]:
         """Cancel batches that were created from the same file by mistake; return their ids."""
@@ -308,7 +317,7 @@ class BatchRun:
             path = self._ledger.path.with_name(f"{self._ledger.path.name}.{batch.token}.part")
             try:
                 await self._calls.download(fields[name], path)
-                whole += await self._intake.read(path, asked)
+                whole += await self._intake.read(path, asked, batch.prices)
             except OSError as e:
                 raise UserError(f"{path}: cannot be written ({e.strerror}); free some space") from e
             finally:
