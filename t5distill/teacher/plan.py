@@ -103,7 +103,7 @@ class Plan:
         Of two calls the second is among them once the first has been answered.
         """
         choices = max(1, self.args.choices)
-        under_way = accounts.under_way(self.args.ledger) if self._has_ledger() else set()
+        under_way = self.under_way()
         if self.calls == 1:
             stages = [(self.asked, self.sampling, missing - under_way)]
         else:
@@ -120,6 +120,10 @@ class Plan:
                 asked, sampling, self.prices, missing=keys, choices=choices
             )
         ]
+
+    def under_way(self) -> set[str]:
+        """Return the keys that open batches ask for."""
+        return accounts.under_way(self.args.ledger) if self._has_ledger() else set()
 
     def _has_ledger(self) -> bool:
         return pathlib.Path(self.args.ledger).is_file()
@@ -231,6 +235,8 @@ def describe(plan: Plan) -> str:
         f"{len(plan.keys)} samples of {len(plan.asked)} problems; {len(missing)} are missing, in "
         f"{len(wanted)} requests"
     )
+    if under_way := plan.under_way():
+        lines.append(f"open batches ask for {len(under_way)} samples, which are left out here")
     if not wanted:
         return "\n".join(lines)
     prompt_tokens = sum(

@@ -35,6 +35,7 @@ def generate(plan: Plan) -> int:
     """
     with Ledger(plan.args.ledger) as ledger:
         settle_unparsed(ledger, plan.prices)
+        book.drop_unsent(ledger, uploaded=not plan.args.batch)
         prompts = {a.items[0].prompt_sha: canonical(a.rendered) for a in plan.asked}
         items = [item for asked in plan.asked for item in asked.items]
         ledger.add_items(items, [(str(sha), body) for sha, body in prompts.items()]).result()
@@ -45,7 +46,10 @@ def generate(plan: Plan) -> int:
         ask = _ask_in_batches if plan.args.batch else _ask
         if missing:
             with _teacher(plan) as server:
-                progress = asyncio.run(ask(plan, ledger, server, missing))
+                try:
+                    progress = asyncio.run(ask(plan, ledger, server, missing))
+                except asyncio.CancelledError:
+                    raise KeyboardInterrupt from None  # a second Ctrl-C
         else:
             progress = Progress()
     left = len(plan.missing())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import random
 import signal
 import sqlite3
 import subprocess
@@ -99,20 +100,22 @@ def test_completions_are_batched_too(problems, tmp_path):
     assert len(list(accounts.chains(tmp_path / "l.db"))) == 60
 
 
+FAULTS = Faults(
+    too_many_requests=0.1,
+    server_error=0.1,
+    reset=0.1,
+    hang=0.03,
+    truncated=0.1,
+    bad_utf8=0.1,
+    retry_after_s=0.05,
+)
+
+
 @pytest.mark.parametrize("seed", [5, 6])
 def test_faults_of_every_call_are_outlived(problems, tmp_path, seed):
     path, made = problems
     ledger = tmp_path / "l.db"
-    faults = Faults(
-        too_many_requests=0.1,
-        server_error=0.1,
-        reset=0.1,
-        hang=0.03,
-        truncated=0.1,
-        bad_utf8=0.1,
-        retry_after_s=0.05,
-    )
-    with LoopbackTeacher(made, faults=faults, seed=seed) as teacher:
+    with LoopbackTeacher(made, faults=FAULTS, seed=seed) as teacher:
         more = ("--timeout", "1", "--batch-requests", "20", "--max-attempts", "20")
         assert generate(path, teacher, ledger, *more) == 0
         assert len(teacher.bill.totals()["faults"]) > 3
@@ -168,6 +171,29 @@ def test_kill_9_pays_no_batch_twice(problems, tmp_path, moment):
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(5))
+def test_kills_at_random_moments_among_faults(problems, tmp_path, seed):
+    path, made = problems
+    ledger, rng = tmp_path / "l.db", random.Random(seed)
+    more = ("--batch-requests", "25", "--timeout", "1", "--max-attempts", "20", "--samples", "3")
+    more = (*more, "--prompt", "zero_shot_two_call", "--choices", "2")
+    with LoopbackTeacher(made, faults=FAULTS, seed=seed, batch_latency_s=0.02) as teacher:
+        for _ in range(12):
+            process = start(path, teacher.url, ledger, *more)
+            wanted = len(teacher.bill.entries) + rng.randint(1, 60)
+            while len(teacher.bill.entries) < wanted and process.poll() is None:
+                time.sleep(0.001)
+            process.kill()
+            process.communicate()
+        assert generate(path, teacher, ledger, *more) == 0
+        cost, totals = never_below_the_bill(ledger, teacher)
+        # 120 rationale requests for 180 rationales, and an answer for each: every one once.
+        assert totals["choices"] == 360
+        assert cost[:2] == (totals["prompt_tokens"], totals["completion_tokens"])
+    assert len(list(accounts.chains(ledger))) == 180
+
+
 def test_a_creation_that_was_lost_and_came_after_all_is_charged(problems, tmp_path):
     """A second batch of one token is cancelled and charged in full."""
     path, made = problems
@@ -197,6 +223,22 @@ def test_a_creation_that_was_lost_and_came_after_all_is_charged(problems, tmp_pa
         assert totals["choices"] == 90 and cost.completion_tokens > totals["completion_tokens"]
 
 
+def test_single_requests_take_over_what_was_never_created(problems, tmp_path):
+    path, made = problems
+    ledger = tmp_path / "l.db"
+    with LoopbackTeacher(made, batch_latency_s=0.15) as teacher:
+        process = start(path, teacher.url, ledger)
+        while not seen(teacher, "POST", "/files"):
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+        assert len(accounts.under_way(ledger)) == 60 and accounts.spent(ledger).tokens > 0
+        assert main([a for a in command(path, teacher.url, ledger) if a not in QUICK]) == 0
+        cost, totals = never_below_the_bill(ledger, teacher)
+        assert cost[:2] == (totals["prompt_tokens"], totals["completion_tokens"])
+    assert accounts.under_way(ledger) == set()
+
+
 def test_ctrl_c_leaves_the_batch_at_the_provider(problems, tmp_path, capsys):
     path, made = problems
     ledger = tmp_path / "l.db"
@@ -211,6 +253,8 @@ def test_ctrl_c_leaves_the_batch_at_the_provider(problems, tmp_path, capsys):
         assert main(["ledger", "show", str(ledger)]) == 0
         shown = capsys.readouterr().out
         assert "open batches" in shown and "batch_1 at http://127.0.0.1" in shown
+        assert main([*command(path, teacher.url, ledger), "--dry-run"]) == 0
+        assert "open batches ask for 60 samples" in capsys.readouterr().out
         # Single requests leave its samples alone; given up, they are asked for again.
         direct = [a for a in command(path, teacher.url, ledger) if a not in QUICK]
         assert main(direct) == 1
@@ -229,6 +273,21 @@ def test_ctrl_c_leaves_the_batch_at_the_provider(problems, tmp_path, capsys):
         assert main(["ledger", "abandon", str(ledger), "--batch", "batch_1"]) == 0
         assert main(direct) == 0
         never_below_the_bill(ledger, teacher)
+
+
+def test_a_second_ctrl_c_ends_at_once(problems, tmp_path):
+    path, made = problems
+    with LoopbackTeacher(made, batch_latency_s=30.0) as teacher:
+        process = start(path, teacher.url, tmp_path / "l.db")
+        while not teacher.bill.entries:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        while "stopping" not in (line := process.stdout.readline()):
+            assert line, "it ended before it was told to twice"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in out
 
 
 @pytest.mark.parametrize("outcome", ["expired", "full"])

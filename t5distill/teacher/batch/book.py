@@ -194,6 +194,20 @@ def lines(path: str | os.PathLike[str], token: str) -> dict[int, Line]:
     return {n: Line(json.loads(keys), Cost(*cost), outcome) for n, keys, outcome, *cost in rows}
 
 
+def drop_unsent(ledger: Ledger, *, uploaded: bool) -> None:
+    """Close batches of an earlier process that were never created: they cost nothing.
+
+    Args:
+      ledger: open for writing.
+      uploaded: also those whose file is at the provider, from which a run of batches could go on.
+    """
+    for batch in open_batches(ledger.path):
+        if batch.creations == 0 and (uploaded or batch.file_id is None):
+            ledger.write(
+                lambda d, t=batch.token: _end(d, t, "retry", "it was never created", False, ())
+            ).result()
+
+
 def abandon(path: str | os.PathLike[str], batch_id: str) -> int:
     """Give an open batch up: its lines stay charged and are asked for again.
 

@@ -149,8 +149,8 @@ class Calls:
         """Write a file of the server to the disk, whole.
 
         A cut body can look whole to HTTP, so its size is compared with what the server says of the
-        file, and every line must be readable. After the last attempt the lines that can be read
-        are taken for all there is.
+        file, and every line must be readable. In the last attempt one of the two is enough: a
+        server may be wrong about a size, and a line may be broken for good.
 
         Raises:
           OSError: the disk is full.
@@ -174,11 +174,12 @@ class Calls:
             if received.status != 200:
                 reason = _refused_or_reason(received)
                 continue
-            if size in (None, path.stat().st_size) and _readable(path):
+            came, readable = path.stat().st_size, _readable(path)
+            if readable and size in (None, came):
                 return
-            reason = f"{file_id}: {path.stat().st_size} bytes came, wanted {size} in whole lines"
-            if attempt == self._max_attempts - 1:
+            if attempt == self._max_attempts - 1 and (readable or size == came):
                 return
+            reason = f"{file_id}: {came} bytes came, wanted {size} in whole lines"
         raise GaveUpError(f"{self._max_attempts} attempts, the last: {reason}")
 
     async def _persist(

@@ -113,7 +113,6 @@ class BatchRun:
         """
         try:
             await self._calls.probe()
-            await self._drop_what_never_left()
             while not self._stopped.is_set():
                 await self._submit()
                 following = self._open()
@@ -127,8 +126,12 @@ class BatchRun:
         except StoppedError:
             pass
         for batch in self._open():
-            name = batch.batch_id or f"with the token {batch.token}"
-            self._say(f"batch {name} goes on at the provider; the same command fetches its answers")
+            if batch.creations:
+                name = batch.batch_id or f"with the token {batch.token}"
+                words = "goes on at the provider; the same command fetches its answers"
+                self._say(f"batch {name} {words}")
+            else:
+                self._say(f"{batch.file_id} is no batch yet; the same command goes on from there")
         given_up = [r for r in self._wanted() if not self._may_try(r)]
         self.progress.failed = [(request, self._intake.error) for request in given_up]
         return self.progress
@@ -162,15 +165,10 @@ class BatchRun:
         """Return the open batches at this server."""
         return [b for b in book.open_batches(self._ledger.path) if b.server == self._server]
 
-    async def _drop_what_never_left(self) -> None:
-        """Close batches of an earlier process that has uploaded no file: they do not exist."""
-        for batch in self._open():
-            if batch.file_id is None:
-                await self._drop(batch.token, "the upload did not end")
-
-    async def _drop(self, token: str, why: str) -> None:
-        """Close a batch that was never created: its lines cost nothing."""
-        await book.end(self._ledger, token, outcome="retry", error=why, charged=False)
+    async def _drop(self, token: str, why: str, *, charged: bool = False) -> None:
+        """Close a batch that was never created: its lines cost nothing, where that is certain."""
+        outcome = "unknown" if charged else "retry"
+        await book.end(self._ledger, token, outcome=outcome, error=why, charged=charged)
 
     # --- sending
 
@@ -245,7 +243,8 @@ class BatchRun:
                     create = self._calls.create
                     found = [await create(batch.file_id, batch.endpoint, batch.token)]
                 except RefusedError as e:
-                    await self._drop(batch.token, str(e))
+                    # After a creation without a reply there may be a batch that no list shows yet.
+                    await self._drop(batch.token, str(e), charged=creations > 1)
                     raise
                 except NoReplyError as e:
                     reason = str(e)
