@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from t5distill.records import Chain
-from t5distill.teacher.ledger import Cost, reading
+from t5distill.teacher.ledger import Answer, Cost
+from t5distill.teacher.schema import has_batches, reading
 
 Path = str | os.PathLike[str]
 
@@ -18,14 +19,36 @@ _BATCH = 5000
 
 def answered(path: Path, keys: Iterable[str]) -> set[str]:
     """Return those of `keys` that have an answer."""
-    keys, found = list(keys), set()
+    return {key for (key,) in _of_keys(path, "key", keys)}
+
+
+def answers(path: Path, keys: Iterable[str]) -> dict[str, Answer]:
+    """Return the answers to those of `keys` that have one."""
+    rows = _of_keys(path, "key, text, finish_reason, tokens", keys)
+    return {
+        key: Answer(key, text, reason, json.loads(tokens) if tokens else None)
+        for key, text, reason, tokens in rows
+    }
+
+
+def _of_keys(path: Path, columns: str, keys: Iterable[str]) -> list[tuple[Any, ...]]:
+    """Return columns of the answers to `keys`."""
+    keys, found = list(keys), []
     with reading(path) as database:
         for i in range(0, len(keys), _BATCH):
             some = keys[i : i + _BATCH]
             marks = ",".join("?" * len(some))
-            rows = database.execute(f"SELECT key FROM answers WHERE key IN ({marks})", some)
-            found.update(key for (key,) in rows)
+            query = f"SELECT {columns} FROM answers WHERE key IN ({marks})"
+            found += database.execute(query, some).fetchall()
     return found
+
+
+def under_way(path: Path) -> set[str]:
+    """Return the keys that batches ask for which are still open at a provider."""
+    query = "SELECT keys FROM attempts JOIN batches ON batch = token WHERE batches.ended IS NULL"
+    with reading(path) as database:
+        rows = database.execute(query).fetchall() if has_batches(database) else []
+    return {key for (keys,) in rows for key in json.loads(keys)}
 
 
 def failed(path: Path) -> set[str]:
@@ -120,7 +143,9 @@ def overview(path: Path) -> dict[str, Any]:
 
     Returns:
       `sets`: rows of benchmark, style, teacher, items, answers; `attempts`: counts by outcome;
-      `errors`: the most frequent reasons with their counts; `cost`: a Cost.
+      `errors`: the most frequent reasons with their counts; `cost`: a Cost; `batches`: rows of
+      the open ones: id (None before it is known), server, status, total, completed and failed
+      lines, and the second since the epoch at which it began.
     """
     sets = (
         "SELECT benchmark, style, teacher, count(*), count(answers.key) FROM items "
@@ -133,10 +158,15 @@ def overview(path: Path) -> dict[str, Any]:
         "SELECT error, count(*) FROM attempts WHERE error IS NOT NULL "
         "GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10"
     )
+    batches = (
+        "SELECT batch_id, server, status, total, completed, failed, started FROM batches "
+        "WHERE ended IS NULL ORDER BY started"
+    )
     with reading(path) as database:
         return {
             "sets": database.execute(sets).fetchall(),
             "attempts": dict(database.execute(outcomes).fetchall()),
             "errors": database.execute(errors).fetchall(),
             "cost": spent(path),
+            "batches": database.execute(batches).fetchall() if has_batches(database) else [],
         }

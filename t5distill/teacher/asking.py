@@ -54,10 +54,17 @@ class Prices:
 
 
 class Asked(NamedTuple):
-    """One prompt and the samples wanted of it."""
+    """One prompt and the samples wanted of it.
+
+    Attributes:
+      rendered: what the teacher reads.
+      items: with the keys of what is wanted.
+      lead: what leads the answer in, in a second call (see `two_calls`); empty without one.
+    """
 
     rendered: list[dict[str, str]] | str
     items: list[Item]
+    lead: str = ""
 
 
 class Request(NamedTuple):
@@ -74,7 +81,7 @@ class Request(NamedTuple):
     reserve: Cost
 
 
-def cache_key(rendered: list[dict[str, str]] | str, sampling: Sampling, sample: int) -> str:
+def cache_key(rendered: list[Any] | str, sampling: Sampling, sample: int) -> str:
     """Return the hash of everything that decides what an answer is."""
     return digest([rendered, dataclasses.asdict(sampling), sample])
 
@@ -93,9 +100,12 @@ def ask(
     for problem in problems:
         rendered = prompts.render(prompt, problem, chat=chat, show_gold=show_gold)
         sha = digest(rendered)
+        lead = prompts.answer_lead(prompt, problem)
+        # A chain of two calls has a key of its own, beside those of its calls.
+        whole = [rendered, [lead, prompt.answer_tokens]] if lead else rendered
         items = [
             Item(
-                key=cache_key(rendered, sampling, sample),
+                key=cache_key(whole, sampling, sample),
                 problem_id=problem.id,
                 benchmark=problem.benchmark,
                 style=prompt.style,
@@ -105,7 +115,7 @@ def ask(
             )
             for sample in range(samples)
         ]
-        yield Asked(rendered, items)
+        yield Asked(rendered, items, lead)
 
 
 def requests(
@@ -125,15 +135,19 @@ def requests(
       missing: keys without an answer.
       choices: how many samples one request asks for at most (the protocol's `n`).
     """
-    for rendered, items in asked:
+    for rendered, items, _ in asked:
         wanted = [item for item in items if item.key in missing]
         for i in range(0, len(wanted), choices):
             some = wanted[i : i + choices]
             body = _body(rendered, sampling, some)
-            size = len(text_of(rendered).encode())
-            tokens = -(-size // _BYTES_PER_TOKEN)
+            tokens = most_tokens(text_of(rendered))
             reserve = prices.cost(tokens, len(some) * sampling.max_tokens)
             yield Request([item.key for item in some], body, reserve)
+
+
+def most_tokens(text: str) -> int:
+    """Return the most tokens that a text may have."""
+    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
 
 
 def _body(

@@ -6,11 +6,14 @@ ledger wants the bytes first).
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import functools
 import os
 import time
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, BinaryIO, NamedTuple
 
 from t5distill.errors import UserError
 
@@ -72,7 +75,11 @@ def parse_server(spec: str) -> Server:
 
 
 class Client:
-    """A connection pool to one server. Use as an async context manager."""
+    """A connection pool to one server. Use as an async context manager.
+
+    Attributes:
+      sdk: the openai SDK's client, which never retries.
+    """
 
     def __init__(self, server: Server, *, endpoint: str, timeout_s: float):
         """Make the client; nothing is sent yet.
@@ -95,7 +102,7 @@ class Client:
                 f"{server.url} wants a key: set ${KEY_VARIABLES[0]} or ${KEY_VARIABLES[1]}"
             )
         self._openai = openai
-        self._client = openai.AsyncOpenAI(
+        self.sdk = openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=server.url,
             max_retries=0,
@@ -103,17 +110,17 @@ class Client:
         )
         # The body goes as it is, in place of the SDK's own fields, and comes back unparsed.
         if endpoint == "chat":
-            create = self._client.chat.completions.with_raw_response.create
+            create = self.sdk.chat.completions.with_raw_response.create
             self._create: Any = functools.partial(create, model=server.model, messages=[])
         else:
-            create = self._client.completions.with_raw_response.create
+            create = self.sdk.completions.with_raw_response.create
             self._create = functools.partial(create, model=server.model, prompt="")
 
     async def __aenter__(self) -> Client:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._client.close()
+        await self.sdk.close()
 
     async def send(self, body: dict[str, Any]) -> Received:
         """Send one request.
@@ -121,8 +128,16 @@ class Client:
         Raises:
           NoReplyError: the connection failed, broke or took too long.
         """
+        return await self.exchange(self._create(extra_body=body))
+
+    async def exchange(self, call: Awaitable[Any]) -> Received:
+        """Wait for a raw call of the SDK; return the reply whatever its status.
+
+        Raises:
+          NoReplyError: the connection failed, broke or took too long.
+        """
         try:
-            response = (await self._create(extra_body=body)).http_response
+            response = (await call).http_response
         except self._openai.APIStatusError as e:
             response = e.response
         except self._openai.APIConnectionError as e:  # a timeout is one of these
@@ -130,6 +145,35 @@ class Client:
             name = type(cause or e).__name__
             raise NoReplyError(f"{name}: {cause or e}", sent=name not in _UNSENT) from e
         return Received(response.status_code, response.content, _retry_after(response.headers))
+
+    async def stream(self, call: AbstractAsyncContextManager[Any], target: BinaryIO) -> Received:
+        """Write the body of a streamed call of the SDK into a file; return the rest of the reply.
+
+        Raises:
+          NoReplyError: likewise, also in the middle of the body.
+          OSError: the file cannot be written.
+        """
+        async with contextlib.aclosing(self._parts(call)) as parts:
+            async for part in parts:
+                if isinstance(part, Received):
+                    return part
+                target.write(part)
+        return Received(200, b"", None)
+
+    async def _parts(
+        self, call: AbstractAsyncContextManager[Any]
+    ) -> AsyncGenerator[bytes | Received, None]:
+        """Yield the chunks of a body, or the reply where the server had another one."""
+        try:
+            async with call as response:
+                async for chunk in response.iter_bytes():
+                    yield chunk
+        except self._openai.APIStatusError as e:
+            yield Received(e.status_code, e.response.content, _retry_after(e.response.headers))
+        except Exception as e:
+            # The SDK lets the errors of its HTTP library, whose name changes, through here.
+            cause = e.__cause__ or e
+            raise NoReplyError(f"{type(cause).__name__}: {cause}", sent=True) from e
 
 
 def _retry_after(headers: Any) -> float | None:

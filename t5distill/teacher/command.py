@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--show-gold", action="store_true", help="tell the teacher the answer (Magister et al.)")
     add("--limit", type=int, metavar="K", help="only the first K problems")
     add("--name", help="the teacher's name on its chains (default: the model's)")
+    _add_sampling(parser)
+    _add_cost_and_pace(parser)
+    _add_batch(parser)
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how it is sampled")
     add = how.add_argument
     add("--endpoint", choices=("chat", "completions"), default="chat")
@@ -54,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '\'{"max_tokens": null, "max_completion_tokens": 800}\'',
     )
     add("--choices", type=int, default=8, metavar="N", help="samples in one request (default: 8)")
+
+
+def _add_cost_and_pace(parser: argparse.ArgumentParser) -> None:
     money = parser.add_argument_group("what it may cost")
     add = money.add_argument
     add("--budget", metavar="B", help="most that the ledger may cost: 5.00, or 2000000tokens")
@@ -68,6 +77,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=float, default=300.0, metavar="S", help="for one reply (default: 300 s)")
     add("--max-attempts", type=int, default=8, help="for one request (default: 8)")
     add("--retry-failed", action="store_true", help="only what was asked for and never answered")
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    batch = parser.add_argument_group(
+        "the provider's batch API, which is cheaper and takes its time"
+    )
+    batch.add_argument(
+        "--batch",
+        action="store_true",
+        help="send what is missing as batches (/v1/files, /v1/batches) and wait for them; Ctrl-C "
+        "leaves them running, the same command goes on; give the batch's prices with --price-*",
+    )
+    batch.add_argument(
+        "--batch-requests",
+        type=int,
+        default=50_000,
+        metavar="N",
+        help="requests in one batch (default: 50000, OpenAI's limit; fewer where it has no room)",
+    )
+    batch.add_argument(
+        "--batch-poll",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="longest wait between two looks at a batch, or two tries (default: 60 s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -157,27 +157,21 @@ class Generation:
     ) -> tuple[Cost, str, list[str]]:
         """Conclude an attempt by its reply; return its cost, a reason, and the keys left."""
         status, raw, retry_after_s = received
-        if status == 200:
-            concluded = conclude(request.keys, raw, request.reserve, self._prices)
-            self._conclude(number, **concluded)
-            if concluded["outcome"] == "malformed":
-                return concluded["cost"], concluded["error"], request.keys
+        concluded = conclude(request.keys, status, raw, request.reserve, self._prices)
+        self._conclude(number, **concluded)
+        cost, error = concluded["cost"], concluded.get("error", "")
+        if concluded["outcome"] == "answered":
             self._throttle.succeeded()
             found = {answer.key for answer in concluded["answers"]}
             self.progress.answered += len(found)
             left = [key for key in request.keys if key not in found]
-            return concluded["cost"], "the reply had fewer choices than were asked for", left
-        words = replies.server_words(status, raw)
-        if status == 429 and "insufficient_quota" not in words:
-            self._throttle.refused(retry_after_s)
-            self._conclude(number, "retry", cost=NOTHING, error=words)
-        elif status >= 500 or status in (408, 409):
-            self._conclude(number, "retry", cost=NOTHING, error=words)
-        else:
-            self._conclude(number, "refused", cost=NOTHING, error=words)
+            return cost, "the reply had fewer choices than were asked for", left
+        if concluded["outcome"] == "refused":
             self.progress.refused = True
-            self.stop(f"the server refused a request: {words}")
-        return NOTHING, words, request.keys
+            self.stop(f"the server refused a request: {error}")
+        elif status == 429:
+            self._throttle.refused(retry_after_s)
+        return cost, error, request.keys
 
     def _conclude(self, number: int, outcome: str, **fields: Any) -> None:
         """Write down the end of an attempt; a failing disk is noticed by the next intent."""
@@ -195,15 +189,29 @@ def without(request: Request, left: list[str]) -> Request:
     return Request(left, body, request.reserve)
 
 
-def conclude(keys: list[str], raw: bytes, reserve: Cost, prices: Prices) -> dict[str, Any]:
-    """Return what is to be written down of a reply of status 200: the fields of `conclude`.
+def transient(status: int, words: str) -> bool:
+    """Whether an error may pass: a full server or a broken one, not an account without money."""
+    if status == 429:
+        return "insufficient_quota" not in words
+    return status >= 500 or status in (408, 409)
+
+
+def conclude(
+    keys: list[str], status: int, raw: bytes, reserve: Cost, prices: Prices
+) -> dict[str, Any]:
+    """Return what is to be written down of a reply: the fields of `Ledger.conclude`.
 
     Args:
       keys: of the items that were asked for.
+      status: of HTTP.
       raw: the body.
       reserve: what is charged where the reply does not say what it cost.
       prices: of tokens.
     """
+    if status != 200:
+        words = replies.server_words(status, raw)
+        outcome = "retry" if transient(status, words) else "refused"
+        return {"outcome": outcome, "cost": NOTHING, "error": words}
     try:
         reply = replies.parse(keys, raw)
     except replies.MalformedReplyError as e:
@@ -222,9 +230,5 @@ def settle_unparsed(ledger: Ledger, prices: Prices) -> int:
     """
     stored = ledger.unparsed()
     for number, keys, status, raw, reserve in stored:
-        if status == 200:
-            ledger.conclude(number, **conclude(keys, raw, reserve, prices))
-        else:
-            words = replies.server_words(status, raw)
-            ledger.conclude(number, "retry", cost=NOTHING, error=words)
+        ledger.conclude(number, **conclude(keys, status, raw, reserve, prices))
     return len(stored)

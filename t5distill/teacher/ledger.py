@@ -3,7 +3,8 @@
 One SQLite file (WAL, synchronous FULL). Three rules make it safe to stop at any moment:
 
 - A row of intent is on the disk before a request leaves. An attempt without an end, found when the
-  ledger is opened, was in flight when a process died: it is charged in full.
+  ledger is opened, was in flight when a process died: it is charged in full. Only the lines of a
+  batch that is still open at the provider stay without an end.
 - The raw bytes of a reply are on the disk before anything parses them. Replies that were stored and
   not parsed are given back by `unparsed`, so that no paid answer is asked for again.
 - An answer's key says what was asked: rendered prompt, model, sampling parameters, sample. It says
@@ -25,31 +26,12 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from t5distill.errors import UserError
 from t5distill.teacher.rescue import Rescue
-
-VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE prompts (sha TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE items (
-  key TEXT PRIMARY KEY, problem_id TEXT NOT NULL, benchmark TEXT NOT NULL, style TEXT NOT NULL,
-  teacher TEXT NOT NULL, sample INTEGER NOT NULL, prompt_sha TEXT
-) WITHOUT ROWID;
-CREATE TABLE attempts (
-  id INTEGER PRIMARY KEY, keys TEXT NOT NULL, started REAL NOT NULL, ended REAL,
-  outcome TEXT, status INTEGER, raw BLOB, error TEXT,
-  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL
-);
-CREATE TABLE answers (
-  key TEXT PRIMARY KEY, attempt INTEGER, text TEXT NOT NULL, finish_reason TEXT, tokens TEXT
-) WITHOUT ROWID;
-CREATE INDEX unended ON attempts (id) WHERE outcome IS NULL OR outcome = 'received';
-"""
-
+from t5distill.teacher.schema import connect, reading
 
 # What is there already stays as it is.
 _ADD_ITEM = "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -128,7 +110,7 @@ class Ledger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _exclusive(self.path)
         try:
-            self._database = _connect(self.path)
+            self._database = connect(self.path)
             self._rescue = Rescue(self.path.with_name(self.path.name + ".rescue"), rescue_bytes)
             self._recover()
         except BaseException:
@@ -239,6 +221,14 @@ class Ledger:
 
         return self._submit(write)
 
+    def write(self, work: Callable[[sqlite3.Connection], Any]) -> concurrent.futures.Future[Any]:
+        """Do something else with the database, in a transaction with whatever waits.
+
+        Args:
+          work: executes statements; the future gives what it returns.
+        """
+        return self._submit(lambda: work(self._database))
+
     def _submit(
         self, write: Callable[[], Any], rescue: tuple[int, int, bytes] | None = None
     ) -> concurrent.futures.Future[Any]:
@@ -289,7 +279,9 @@ class Ledger:
                 )
             self._database.execute(
                 "UPDATE attempts SET outcome = 'unknown', error = 'in flight when a process ended' "
-                "WHERE outcome IS NULL"
+                # What is in an open batch is under way at the provider, whoever waits for it.
+                "WHERE outcome IS NULL AND (batch IS NULL OR batch NOT IN "
+                "(SELECT token FROM batches WHERE ended IS NULL))"
             )
         self._rescue.clear()
 
@@ -326,43 +318,3 @@ def _exclusive(path: pathlib.Path) -> int:
         os.close(handle)
         raise UserError(f"{path}: another process writes to this ledger; wait or stop it") from e
     return handle
-
-
-def _connect(path: pathlib.Path) -> sqlite3.Connection:
-    """Open the file for writing, its tables made and of this version."""
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and not database.execute("SELECT 1 FROM sqlite_master").fetchone():
-            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version != VERSION:
-            raise UserError(f"{path}: version {version}, wanted a ledger of version {VERSION}")
-    except sqlite3.DatabaseError as e:
-        database.close()
-        raise UserError(f"{path}: not a ledger: {e}") from e
-    except UserError:
-        database.close()
-        raise
-    return database
-
-
-@contextlib.contextmanager
-def reading(path: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
-    """Open a ledger for reading, beside whoever writes.
-
-    Raises:
-      UserError: there is none, or the file is something else.
-    """
-    if not pathlib.Path(path).is_file():
-        raise UserError(f"{path}: no such ledger; wanted a file that `t5distill generate` made")
-    # Not mode=ro: reading a WAL whose writer died needs its shared-memory file to be made.
-    database = sqlite3.connect(path, timeout=60)
-    try:
-        database.execute("PRAGMA query_only = ON")
-        yield database
-    except sqlite3.DatabaseError as e:
-        raise UserError(f"{path}: not a ledger: {e}") from e
-    finally:
-        database.close()

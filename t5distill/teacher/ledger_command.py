@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import datetime
+import time
 
-HELP = "Show what a ledger holds and what it cost; export its chains; import chains made elsewhere."
+HELP = (
+    "Show what a ledger holds and what it cost; export its chains; import chains made elsewhere; "
+    "abandon a batch that will never come back."
+)
 EXAMPLE = "t5distill ledger show gsm8k.db"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("action", choices=("show", "export", "import"))
+    parser.add_argument("action", choices=("show", "export", "import", "abandon"))
     parser.add_argument("ledger", metavar="DB")
     parser.add_argument("--out", metavar="F", help="of export: JSONL of Chain")
     parser.add_argument("--style", help="only chains of this style; of import with --rows: theirs")
@@ -28,11 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-field", default="completion", help="of JSONL with --rows (default: completion)"
     )
+    parser.add_argument(
+        "--batch",
+        metavar="ID",
+        help="of abandon: an open batch, whose samples stay charged and are asked for again",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what is asked."""
-    {"show": _show, "export": _export, "import": _import}[args.action](args)
+    actions = {"show": _show, "export": _export, "import": _import, "abandon": _abandon}
+    actions[args.action](args)
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -49,6 +60,14 @@ def _show(args: argparse.Namespace) -> None:
         print(f"  {outcome:<10}{count:>10,}")
     for error, count in found["errors"]:
         print(f"  {count:>6,} x {error[:90]}")
+    if found["batches"]:
+        print("\nopen batches, charged in full until they have ended:")
+    for name, server, status, total, completed, failed, started in found["batches"]:
+        since = datetime.timedelta(seconds=round(max(0.0, time.time() - started)))
+        print(
+            f"  {name or 'not created yet'} at {server}, {status or 'not seen yet'}: "
+            f"{max(0, completed):,} of {total:,} done, {max(0, failed):,} failed, {since} old"
+        )
     cost = found["cost"]
     money = f", cost {cost.money:.4f}" if cost.money else ""
     print(
@@ -107,3 +126,13 @@ def _import(args: argparse.Namespace) -> None:
         )
     new = import_chains(args.ledger, chains, {p.id: p.benchmark for p in problems.values()})
     print(f"{len(chains)} chains, {new} of them new in {args.ledger}")
+
+
+def _abandon(args: argparse.Namespace) -> None:
+    from t5distill.errors import UserError
+    from t5distill.teacher.batch import book
+
+    if not args.batch:
+        raise UserError("abandon wants --batch ID, see `t5distill ledger show`")
+    lines = book.abandon(args.ledger, args.batch)
+    print(f"{args.batch} given up: {lines} requests stay charged and will be asked again")

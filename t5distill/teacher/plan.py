@@ -10,9 +10,10 @@ import re
 
 from t5distill.errors import UserError, suggest
 from t5distill.records import STYLES, Problem, read_problems
-from t5distill.teacher import accounts, asking, prompts
+from t5distill.teacher import accounts, asking, prompts, two_calls
 from t5distill.teacher.asking import Asked, Prices, Request, Sampling
 from t5distill.teacher.client import Server, parse_server
+from t5distill.teacher.ledger import Cost
 from t5distill.teacher.prompts.rendering import text_of
 
 EMBEDDED = "embedded"
@@ -20,6 +21,8 @@ EMBEDDED = "embedded"
 MOST_AT_ONCE = 1000
 # For the expected length of a reply; the reserve counts shorter tokens, to be safe.
 _BYTES_PER_TOKEN = 4
+# As long as the lead of an answer with the names of the roles around it.
+_LEAD_ROOM = " " * 90
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,23 +56,77 @@ class Plan:
     @property
     def keys(self) -> set[str]:
         """The keys of all items."""
-        return {item.key for _, items in self.asked for item in items}
+        return {item.key for asked in self.asked for item in asked.items}
+
+    @property
+    def calls(self) -> int:
+        """How many calls a chain takes: two for a prompt with an answer lead."""
+        return 2 if self.prompt.answer_lead else 1
+
+    @property
+    def answering(self) -> Sampling:
+        """How the answer is drawn in the second call: the likeliest, since it only reads off."""
+        return dataclasses.replace(
+            self.sampling, temperature=0.0, max_tokens=self.prompt.answer_tokens
+        )
+
+    def keys_without_answer(self) -> set[str]:
+        """Return the keys that the ledger has no answer to."""
+        keys = self.keys
+        return keys - accounts.answered(self.args.ledger, keys) if self._has_ledger() else keys
 
     def missing(self) -> set[str]:
         """Return the keys that the ledger has no answer to (of failed ones, if that is asked)."""
-        ledger, keys = self.args.ledger, self.keys
-        if not pathlib.Path(ledger).is_file():
-            return keys
-        missing = keys - accounts.answered(ledger, keys)
-        return missing & accounts.failed(ledger) if self.args.retry_failed else missing
+        missing = self.keys_without_answer()
+        if not self.args.retry_failed or not self._has_ledger():
+            return missing
+        failed = accounts.failed(self.args.ledger)
+        if self.calls == 1:
+            return missing & failed
+        return {key for call, key in self.pending(missing).chains.items() if call in failed}
+
+    def pending(self, missing: set[str]) -> two_calls.Pending:
+        """Return how far the chains of `missing` have come, where each takes two calls."""
+        return two_calls.pending(
+            self.asked,
+            self.sampling,
+            self.answering,
+            missing=missing,
+            answers=lambda keys: (
+                accounts.answers(self.args.ledger, keys) if self._has_ledger() else {}
+            ),
+        )
 
     def requests(self, missing: set[str]) -> list[Request]:
-        """Return the requests for what is missing."""
+        """Return the requests for what is missing and not in an open batch.
+
+        Of two calls the second is among them once the first has been answered.
+        """
         choices = max(1, self.args.choices)
-        found = asking.requests(
-            self.asked, self.sampling, self.prices, missing=missing, choices=choices
-        )
-        return list(found)
+        under_way = self.under_way()
+        if self.calls == 1:
+            stages = [(self.asked, self.sampling, missing - under_way)]
+        else:
+            pending = self.pending(missing)
+            left = set(pending.chains) - under_way
+            stages = [
+                (pending.first, self.sampling, left),
+                (pending.second, self.answering, left),
+            ]
+        return [
+            request
+            for asked, sampling, keys in stages
+            for request in asking.requests(
+                asked, sampling, self.prices, missing=keys, choices=choices
+            )
+        ]
+
+    def under_way(self) -> set[str]:
+        """Return the keys that open batches ask for."""
+        return accounts.under_way(self.args.ledger) if self._has_ledger() else set()
+
+    def _has_ledger(self) -> bool:
+        return pathlib.Path(self.args.ledger).is_file()
 
 
 def make(args: argparse.Namespace) -> Plan:
@@ -121,12 +178,18 @@ def _check(args: argparse.Namespace) -> None:
     if args.style not in STYLES:
         raise UserError(f"--style {args.style!r}; {suggest(args.style, STYLES)}")
     least = {"samples": 1, "concurrency": 1, "max_attempts": 1, "choices": 1, "top_logprobs": 0}
+    least["batch_requests"] = 1
     for name, smallest in least.items():
         if getattr(args, name) < smallest:
             flag = name.replace("_", "-")
             raise UserError(f"--{flag} {getattr(args, name)}: wanted at least {smallest}")
     if args.concurrency > MOST_AT_ONCE:
         raise UserError(f"--concurrency {args.concurrency}: wanted at most {MOST_AT_ONCE}")
+    if args.batch and (args.teacher == EMBEDDED or args.teacher.startswith("replay:")):
+        raise UserError(
+            f"--teacher {args.teacher} has no batch API that outlives the command: leave --batch "
+            "out, or start `python -m t5distill.teacher.loopback` and give MODEL@URL"
+        )
     if args.samples > 1 and args.temperature == 0:
         raise UserError(
             f"--samples {args.samples} at --temperature 0 would be the same text each time; "
@@ -172,23 +235,55 @@ def describe(plan: Plan) -> str:
         f"{len(plan.keys)} samples of {len(plan.asked)} problems; {len(missing)} are missing, in "
         f"{len(wanted)} requests"
     )
+    if under_way := plan.under_way():
+        lines.append(f"open batches ask for {len(under_way)} samples, which are left out here")
     if not wanted:
         return "\n".join(lines)
     prompt_tokens = sum(
-        -(
-            -len(json.dumps(r.body.get("messages", r.body.get("prompt"))).encode())
-            // _BYTES_PER_TOKEN
-        )
+        len(json.dumps(r.body.get("messages", r.body.get("prompt"))).encode()) // _BYTES_PER_TOKEN
         for r in wanted
     )
     exemplars = [len(e["text"].encode()) // _BYTES_PER_TOKEN for e in plan.prompt.exemplars]
     reply = sum(exemplars) / len(exemplars) if exemplars else plan.sampling.max_tokens / 2
-    expected = plan.prices.cost(prompt_tokens, int(reply * len(missing)))
+    expected = plan.prices.cost(prompt_tokens, int(reply * sum(len(r.keys) for r in wanted)))
     most_prompt = sum(r.reserve.prompt_tokens for r in wanted)
     most = plan.prices.cost(most_prompt, sum(r.reserve.completion_tokens for r in wanted))
+    if plan.calls == 2:
+        later, likely, at_most = _second_calls(plan, missing, reply)
+        expected, most = _sum(expected, likely), _sum(most, at_most)
+        lines.append(f"and {later} second calls, which ask for the answer of a rationale")
     for what, cost in (("expected", expected), ("at most", most)):
         lines.append(
             f"{what:9} {cost.prompt_tokens:,} prompt and {cost.completion_tokens:,} reply tokens"
             + (f", cost {cost.money:.2f}" if plan.prices != Prices() else "")
         )
     return "\n".join(lines)
+
+
+def _second_calls(plan: Plan, missing: set[str], reply: float) -> tuple[int, Cost, Cost]:
+    """Return how many second calls have to wait for a first, their likely and their most cost.
+
+    Args:
+      plan: of two calls.
+      missing: keys of the chains that are not there.
+      reply: the likely tokens of a rationale.
+    """
+    likely = most = Cost()
+    count = 0
+    for asked in plan.pending(missing).first:
+        text = text_of(asked.rendered)
+        n = len(asked.items)
+        count += n
+        size = len(text.encode()) // _BYTES_PER_TOKEN + int(reply)
+        likely = _sum(likely, plan.prices.cost(n * size, n * plan.answering.max_tokens // 2))
+        size = asking.most_tokens(text + _LEAD_ROOM) + plan.sampling.max_tokens
+        most = _sum(most, plan.prices.cost(n * size, n * plan.answering.max_tokens))
+    return count, likely, most
+
+
+def _sum(one: Cost, other: Cost) -> Cost:
+    return Cost(
+        one.prompt_tokens + other.prompt_tokens,
+        one.completion_tokens + other.completion_tokens,
+        one.money + other.money,
+    )

@@ -14,6 +14,10 @@ from tqdm import tqdm
 from t5distill.errors import UserError
 from t5distill.records import Chain, read_jsonl
 from t5distill.teacher import accounts
+from t5distill.teacher.asking import Request
+from t5distill.teacher.batch import book
+from t5distill.teacher.batch.lines import ENDPOINTS
+from t5distill.teacher.batch.run import BatchRun, Limits
 from t5distill.teacher.client import Client, Server
 from t5distill.teacher.generate import Generation, Progress, settle_unparsed
 from t5distill.teacher.imports import import_chains
@@ -32,17 +36,21 @@ def generate(plan: Plan) -> int:
     """
     with Ledger(plan.args.ledger) as ledger:
         settle_unparsed(ledger, plan.prices)
-        prompts = {items[0].prompt_sha: canonical(rendered) for rendered, items in plan.asked}
-        items = [item for _, items in plan.asked for item in items]
+        book.drop_unsent(ledger, uploaded=not plan.args.batch)
+        prompts = {a.items[0].prompt_sha: canonical(a.rendered) for a in plan.asked}
+        items = [item for asked in plan.asked for item in asked.items]
         ledger.add_items(items, [(str(sha), body) for sha, body in prompts.items()]).result()
+        _join(plan, ledger)
         missing = plan.missing()
         print(f"{len(items)} samples of {len(plan.asked)} problems, {len(missing)} to ask for")
+        _tell_of_batches(plan)
+        ask = _ask_in_batches if plan.args.batch else _ask
         if missing:
             with _teacher(plan) as server:
                 try:
-                    progress = asyncio.run(_ask(plan, ledger, server, missing))
+                    progress = asyncio.run(ask(plan, ledger, server, missing))
                 except asyncio.CancelledError:
-                    raise KeyboardInterrupt from None
+                    raise KeyboardInterrupt from None  # a second Ctrl-C
         else:
             progress = Progress()
     left = len(plan.missing())
@@ -64,6 +72,61 @@ def _teacher(plan: Plan) -> Iterator[Server]:
         yield Server(plan.sampling.model, teacher.url)
 
 
+def _join(plan: Plan, ledger: Ledger) -> None:
+    """Write down the chains of two calls whose calls have both been answered."""
+    if plan.calls == 2:
+        # What was concluded last may not be on the disk yet, where `pending` looks.
+        ledger.write(lambda _: None).result()
+        ledger.import_answers(plan.pending(plan.keys_without_answer()).whole).result()
+
+
+def _tell_of_batches(plan: Plan) -> None:
+    """Say which batches of earlier runs are open, and how to get at those of other servers."""
+    here = book.address(plan.server.url) if plan.server and plan.args.batch else None
+    for batch in book.open_batches(plan.args.ledger):
+        name = batch.batch_id or batch.token
+        if batch.server == here:
+            print(f"batch {name} is open from an earlier run and is fetched first")
+        else:
+            print(
+                f"batch {name} at {batch.server} is open and its samples are not asked for: "
+                "--batch and its --teacher fetch them, or give it up with "
+                f"t5distill ledger abandon {plan.args.ledger} --batch {name}"
+            )
+
+
+async def _ask_in_batches(
+    plan: Plan, ledger: Ledger, server: Server, missing: set[str]
+) -> Progress:
+    """Run the requests as batches of the provider, and leave these running on Ctrl-C."""
+    args = plan.args
+    limits = Limits(
+        most_requests=args.batch_requests,
+        money=plan.money,
+        tokens=plan.tokens,
+        max_attempts=args.max_attempts,
+        longest_wait_s=args.batch_poll,
+    )
+
+    def wanted() -> list[Request]:
+        _join(plan, ledger)
+        return plan.requests(plan.keys_without_answer() & missing)
+
+    async with Client(server, endpoint=args.endpoint, timeout_s=args.timeout) as client:
+        run = BatchRun(
+            ledger,
+            client,
+            server=server.url,
+            endpoint=ENDPOINTS[args.endpoint],
+            prices=plan.prices,
+            limits=limits,
+            wanted=wanted,
+            say=lambda text: print(text, flush=True),
+        )
+        with _interruptible(run, "batches stay at the provider (again to end at once)"):
+            return await run.run()
+
+
 async def _ask(plan: Plan, ledger: Ledger, server: Server, missing: set[str]) -> Progress:
     """Run the requests on an event loop, with a progress bar and a clean stop on Ctrl-C."""
     args = plan.args
@@ -73,7 +136,12 @@ async def _ask(plan: Plan, ledger: Ledger, server: Server, missing: set[str]) ->
         requests_per_minute=args.requests_per_minute,
         tokens_per_minute=args.tokens_per_minute,
     )
-    bar = tqdm(total=len(missing), unit="chain", disable=not sys.stderr.isatty(), smoothing=0.05)
+    bar = tqdm(
+        total=plan.calls * len(missing),
+        unit="chain" if plan.calls == 1 else "call",
+        disable=not sys.stderr.isatty(),
+        smoothing=0.05,
+    )
 
     def report(progress: Progress) -> None:
         bar.update(progress.answered - bar.n)
@@ -92,24 +160,39 @@ async def _ask(plan: Plan, ledger: Ledger, server: Server, missing: set[str]) ->
             max_attempts=args.max_attempts,
             report=report,
         )
-        with _interruptible(generation):
-            progress = await generation.run(plan.requests(missing))
+        with _interruptible(
+            generation, "waiting for replies that are paid for (again to leave them)"
+        ):
+            await _call(plan, ledger, generation, missing)
     bar.close()
-    return progress
+    return generation.progress
+
+
+async def _call(plan: Plan, ledger: Ledger, generation: Generation, missing: set[str]) -> None:
+    """Make the first calls for what is missing, and then the second ones where there are any."""
+    asked: set[str] = set()
+    for _ in range(plan.calls):
+        # What was given up in the first round is not asked for again in the second.
+        requests = [r for r in plan.requests(missing) if not asked.issuperset(r.keys)]
+        asked.update(key for request in requests for key in request.keys)
+        await generation.run(requests)
+        _join(plan, ledger)
+        if generation.progress.stopped:
+            return
 
 
 @contextlib.contextmanager
-def _interruptible(generation: Generation) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM stop sending and wait for what is paid; a second one ends at once."""
+def _interruptible(run: Generation | BatchRun, words: str) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM stop sending and end in good order; a second one ends at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
     def stop() -> None:
-        if generation.progress.stopped:
+        if run.progress.stopped:
             task.cancel()
             return
-        print("\nstopping: waiting for replies that are paid for (again to leave them)", flush=True)
-        generation.stop("interrupted")
+        print(f"\nstopping: {words}", flush=True)
+        run.stop("interrupted")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:

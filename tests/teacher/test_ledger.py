@@ -182,7 +182,7 @@ with Ledger(sys.argv[1], rescue_bytes=2**17) as ledger:
 
 # Up to 4 MB the log of what is not yet in the database meets the limit, beyond it both files do.
 # None is a multiple of a page, so that writes are cut in their middle too.
-FULL = [round(150_000 * 1.234**i) | 1 for i in range(20)]
+FULL = [round(160_000 * 1.23**i) | 1 for i in range(20)]
 
 
 def test_a_full_disk_loses_no_paid_reply_wherever_it_fills(tmp_path):

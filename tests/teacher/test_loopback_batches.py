@@ -119,6 +119,25 @@ def test_lines_meet_server_errors(serve, connect, problems):
     assert teacher.bill.totals()["billed"] == counts["completed"]
 
 
+def test_batches_are_listed_with_their_metadata_newest_first(serve, client_of, connect, problems):
+    teacher = serve(batch_outcomes=["expired", "full"])
+    client = client_of(teacher)
+    made = [submit(client, [line(problems[i]), line(problems[9])]) for i in range(5)]
+    first = client.batches.list(limit=2)
+    assert [b.id for b in first.data] == [made[4].id, made[3].id] and first.has_next_page()
+    assert [b.id for b in client.batches.list(limit=2)] == [b.id for b in reversed(made)]
+    assert all(b.metadata == {"run": "1"} for b in client.batches.list())
+    expired = client.batches.retrieve(made[0].id)
+    assert expired.status == "expired" and expired.request_counts.failed == 1
+    [row] = rows(client, expired.error_file_id)
+    assert row["response"] is None and row["error"]["code"] == "batch_expired"
+    assert len(rows(client, expired.output_file_id)) == 1
+    full = client.batches.retrieve(made[1].id)
+    assert full.status == "failed" and full.errors.data[0].code == "token_limit_exceeded"
+    assert connect(teacher).json("GET", "/v1/batches?limit=0")[0] == 400
+    assert connect(teacher).json("GET", "/v1/batches?after=batch_9")[0] == 404
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [

@@ -48,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="end when standard input does: with whoever holds the other end of that pipe",
     )
+    add(
+        "--batch-outcomes",
+        default="",
+        metavar="END,...",
+        help="how the first batches end: completed, expired or full (all completed)",
+    )
     return parser
 
 
@@ -72,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             bill_file=args.bill,
             bill_fsync=args.bill_fsync,
             batch_polls=args.batch_polls,
+            batch_outcomes=list(filter(None, args.batch_outcomes.split(","))),
         )
         with teacher:
             print(f"listening on {teacher.url}", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 from typing import Any
 
 from t5distill.errors import UserError
@@ -26,6 +27,10 @@ STYLE_MARKERS = (
 _OPENINGS = ("", "Let us work step by step. ", "We take it in order. ", "Let's see. ")
 _CLOSINGS = ("The answer is {}.", "So the answer is {}.", "Therefore, the answer is {}.")
 
+# The end of a prompt that wants the answer of a rationale which stands before it.
+_LEAD = re.compile(r"\btherefore,[^\n]*\banswer\b[^\n]*\bis\s*\Z", re.IGNORECASE)
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
 MALFORMED = ("cut", "unmarked", "run_on", "leaked")
 
 
@@ -36,6 +41,17 @@ def wanted_style(prompt: str) -> str:
         if any(marker in prompt for marker in markers):
             return style
     return "cot"
+
+
+def read_off(prompt: str) -> str | None:
+    """Return the answer of the rationale that a prompt ends in, or None where it wants a text.
+
+    A prompt of this sort ends in words like "Therefore, the answer is" (Kojima et al. 2022); the
+    last number before them is the rationale's result.
+    """
+    lead = _LEAD.search(prompt)
+    numbers = _NUMBER.findall(prompt[: lead.start()]) if lead else []
+    return f"{numbers[-1]}." if numbers else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

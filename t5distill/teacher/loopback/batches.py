@@ -7,9 +7,11 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
+import urllib.parse
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from t5distill.errors import UserError, suggest
 from t5distill.teacher.loopback import protocol
 from t5distill.teacher.loopback.protocol import ApiError
 from t5distill.teacher.loopback.wire import Call
@@ -18,6 +20,10 @@ FILES, BATCHES = "/v1/files", "/v1/batches"
 
 # Answers one line: (batch id, url, fields of the body) to (status, body).
 Answer = Callable[[str, str, dict[str, Any]], tuple[int, dict[str, Any]]]
+
+# How a batch can end: all lines answered; half of them when its time was up; none, because the
+# queue had no room for it.
+OUTCOMES = ("completed", "expired", "full")
 
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?')
 _FIELD = re.compile(rb'name="([^"]*)"(?:.*filename="([^"]*)")?', re.DOTALL)
@@ -31,6 +37,7 @@ class _Batch:
     Attributes:
       fields: the object that clients see.
       todo: lines still to be answered, in the order in which that happens.
+      outcome: how it will end, one of `OUTCOMES`.
       polls: how often its state was asked for.
       output: finished lines of status 200.
       errors: finished lines of another status.
@@ -38,6 +45,7 @@ class _Batch:
 
     fields: dict[str, Any]
     todo: list[dict[str, Any]]
+    outcome: str = "completed"
     polls: int = 0
     output: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     errors: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -50,14 +58,22 @@ class Batches:
     answers an equal part of its lines, in shuffled order. Cancelled, it keeps what is answered.
     """
 
-    def __init__(self, answer: Answer, *, seed: int, polls: int):
+    def __init__(self, answer: Answer, *, seed: int, polls: int, outcomes: Sequence[str] = ()):
         """Begin without files.
 
         Args:
           answer: answers one line.
           seed: of the order of the lines.
           polls: how many GETs a batch takes to complete, at least 1.
+          outcomes: how the first batches end, see `OUTCOMES`; those after them are completed.
+
+        Raises:
+          UserError: there is no such end.
         """
+        for outcome in outcomes:
+            if outcome not in OUTCOMES:
+                raise UserError(f"batch outcome {outcome!r}; {suggest(outcome, OUTCOMES)}")
+        self._outcomes = tuple(outcomes)
         self._answer = answer
         self._seed = seed
         self._polls = max(1, polls)
@@ -76,6 +92,8 @@ class Batches:
                 return self._file(name)[1]
             case ("POST", "batches"):
                 return protocol.dumps(self._create(protocol.read_object(call.body)))
+            case ("GET", "batches"):
+                return protocol.dumps(self._list(call.query))
             case ("GET", "batches", name):
                 return protocol.dumps(self._poll(self._batch(name)))
             case ("POST", "batches", name, "cancel"):
@@ -121,7 +139,12 @@ class Batches:
             raise ApiError(400, "The completion_window is '24h'.", param="completion_window")
         _, content = self._file(str(given.get("input_file_id")))
         lines, errors = _lines(content, endpoint)
-        name = f"batch_{len(self._batches) + 1}"
+        number = len(self._batches)
+        outcome = self._outcomes[number] if number < len(self._outcomes) else "completed"
+        if outcome == "full":
+            message = "Enqueued token limit reached. Please try again once some batches are done."
+            errors.append({"code": "token_limit_exceeded", "message": message, "line": None})
+        name = f"batch_{number + 1}"
         now = int(time.time())
         fields: dict[str, Any] = {
             "id": name,
@@ -140,8 +163,27 @@ class Batches:
         }
         # Nothing keeps the lines of a real batch in order.
         random.Random(f"{self._seed} {name}").shuffle(lines)
-        self._batches[name] = _Batch(fields=fields, todo=lines)
+        self._batches[name] = _Batch(fields=fields, todo=lines, outcome=outcome)
         return fields
+
+    def _list(self, query: str) -> dict[str, Any]:
+        """Return a page of batches, the newest first; `after` names the last of the page before."""
+        given = dict(urllib.parse.parse_qsl(query))
+        limit = given.get("limit", "20")
+        if not limit.isdecimal() or not 1 <= int(limit) <= 100:
+            raise ApiError(400, f"Invalid 'limit': {limit!r}, wanted 1 to 100.", param="limit")
+        names = list(reversed(self._batches))
+        if "after" in given:
+            self._batch(given["after"])
+            names = names[names.index(given["after"]) + 1 :]
+        page = [self._batches[name].fields for name in names[: int(limit)]]
+        return {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(names) > len(page),
+        }
 
     def _poll(self, batch: _Batch) -> dict[str, Any]:
         """Move a batch on by one poll and return what clients see of it."""
@@ -159,9 +201,22 @@ class Batches:
             left = max(1, self._polls - batch.polls + 1)
             for _ in range(-(-len(batch.todo) // left)):
                 self._work(batch, batch.todo.pop(0))
-            if batch.polls >= self._polls:
+            if batch.outcome == "expired" and 2 * batch.polls >= self._polls:
+                self._expire(batch)
+            elif batch.polls >= self._polls:
                 self._end(batch, "completed")
         return fields
+
+    def _expire(self, batch: _Batch) -> None:
+        """End a batch with what is answered; the other lines are errors without a reply."""
+        message = "This request could not be executed before the completion window expired."
+        for line in batch.todo:
+            name = f"batch_req_{batch.fields['id']}-{line['custom_id']}"
+            error = {"code": "batch_expired", "message": message}
+            row = {"id": name, "custom_id": line["custom_id"], "response": None, "error": error}
+            batch.errors.append(row)
+        batch.fields["request_counts"]["failed"] += len(batch.todo)
+        self._end(batch, "expired")
 
     def _work(self, batch: _Batch, line: dict[str, Any]) -> None:
         """Answer one line."""

@@ -22,6 +22,7 @@ class Entry:
       time: seconds since the epoch at which the reply was ready to leave.
       path: the path of the request, `?` where the bytes were no HTTP. A line of a batch has the
         path it was meant for.
+      method: of the request; that of a batch's line is the POST which it stands for.
       status: the status of the reply, or None where a fault left none.
       fault: the injected fault, or None.
       client_request_id: what the client sent as X-Request-Id, or None.
@@ -39,6 +40,7 @@ class Entry:
     time: float
     path: str
     status: int | None
+    method: str = "POST"
     fault: str | None = None
     client_request_id: str | None = None
     idempotency_key: str | None = None

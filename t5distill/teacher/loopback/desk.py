@@ -9,6 +9,7 @@ import json
 import math
 import random
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from t5distill.teacher.loopback import batches, protocol
@@ -43,6 +44,7 @@ class Desk:
         api_key: str | None,
         model: str,
         batch_polls: int,
+        batch_outcomes: Sequence[str],
         bill: Bill,
     ):
         """See `LoopbackTeacher`; faults and batches are seeded with the writer's seed.
@@ -50,7 +52,9 @@ class Desk:
         The bill gets the lines of batches from here; a reply brings its own entry.
         """
         self._bill = bill
-        self._batches = Batches(self._line, seed=writer.seed, polls=batch_polls)
+        self._batches = Batches(
+            self._line, seed=writer.seed, polls=batch_polls, outcomes=batch_outcomes
+        )
         self._questions = questions
         self._writer = writer
         self._faults = faults
@@ -65,6 +69,7 @@ class Desk:
         """Return the reply to a call, with its entry for the bill."""
         entry = dataclasses.replace(
             self._entry(call.path),
+            method=call.method,
             client_request_id=call.headers.get("x-request-id"),
             idempotency_key=call.headers.get("idempotency-key"),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from t5distill.teacher.loopback import tokens
-from t5distill.teacher.loopback.answers import Writer, wanted_style
+from t5distill.teacher.loopback.answers import Writer, read_off, wanted_style
 from t5distill.teacher.loopback.protocol import Choice, Prompt, Request
 from t5distill.teacher.loopback.questions import Questions
 
@@ -35,11 +35,12 @@ def generate(request: Request, questions: Questions, writer: Writer) -> Generate
     problem, style = None, "cot"
     for prompt in request.prompts:
         problem, style = questions.last(prompt.asked), wanted_style(prompt.text)
+        answer = read_off(prompt.text) if problem else None
         blank = "" if request.chat else _blank(prompt, style)
         for sample in range(request.n):
             # Greedy decoding has one answer, whatever the seed and the sample.
             draw = "" if request.greedy else f"{request.seed} {sample}"
-            text = blank + writer.text(problem, style, draw)
+            text = blank + (answer or writer.text(problem, style, draw))
             choice = _ended(text, request)
             if request.top_k is not None:
                 rng = writer.rng(problem, style, f"{draw} log-probabilities")

@@ -6,12 +6,12 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from t5distill.errors import UserError
 from t5distill.records import Path, Problem
-from t5distill.teacher.loopback import wire
+from t5distill.teacher.loopback import batches, wire
 from t5distill.teacher.loopback.answers import Writer
 from t5distill.teacher.loopback.bill import Bill
 from t5distill.teacher.loopback.desk import Desk
@@ -48,6 +48,8 @@ class LoopbackTeacher:
         bill_file: Path | None = None,
         bill_fsync: bool = False,
         batch_polls: int = 2,
+        batch_outcomes: Sequence[str] = (),
+        batch_latency_s: float = 0.0,
     ):
         """Index the problems; nothing listens before the `with` block.
 
@@ -65,6 +67,9 @@ class LoopbackTeacher:
           bill_file: see `Bill`.
           bill_fsync: see `Bill`.
           batch_polls: how often the state of a batch is asked for until it is completed.
+          batch_outcomes: how the first batches end, see `batches.OUTCOMES`.
+          batch_latency_s: seconds that the reply about a file or a batch takes once its work is
+            done and on the bill.
 
         Raises:
           UserError: a problem has no program, or a rate is no share.
@@ -80,9 +85,10 @@ class LoopbackTeacher:
             api_key=api_key,
             model=model,
             batch_polls=batch_polls,
+            batch_outcomes=batch_outcomes,
             bill=self.bill,
         )
-        self._latency_s = latency_s
+        self._latency_s, self._batch_latency_s = latency_s, batch_latency_s
         self._thread = threading.Thread(target=self._run, name="loopback-teacher", daemon=True)
         self._started = threading.Event()
         self._failure: BaseException | None = None
@@ -166,6 +172,8 @@ class LoopbackTeacher:
             if reply.entry.choices and self._latency_s > 0.0:
                 await asyncio.sleep(self._latency_s)
             self.bill.append(dataclasses.replace(reply.entry, time=time.time()))
+            if reply.entry.path.startswith((batches.FILES, batches.BATCHES)):
+                await asyncio.sleep(self._batch_latency_s)
             if not await wire.send(connection, reader, writer, reply):
                 return
             connection.start_next_cycle()

@@ -27,6 +27,7 @@ class Call:
     Attributes:
       method: `GET`, `POST`, ...
       path: without the query.
+      query: what stands after the question mark, as it came.
       headers: by lower-case name.
       body: whole.
     """
@@ -35,6 +36,7 @@ class Call:
     path: str
     headers: dict[str, str]
     body: bytes
+    query: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,9 +89,11 @@ async def receive(
         elif isinstance(event, h11.Data):
             chunks.append(bytes(event.data))
         elif isinstance(event, h11.EndOfMessage) and head is not None:
+            path, _, query = head.target.decode("ascii").partition("?")
             return Call(
                 method=head.method.decode("ascii"),
-                path=head.target.decode("ascii").partition("?")[0],
+                path=path,
+                query=query,
                 headers={k.decode("ascii"): v.decode("latin-1") for k, v in head.headers},
                 body=b"".join(chunks),
             )

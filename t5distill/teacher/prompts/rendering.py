@@ -2,7 +2,9 @@
 
 A prompt file is JSON: `style`, `instruction`, `exemplars` (question, answer, text), `stop`,
 `max_tokens`, `about`, and optionally `lead`, words that the teacher's text goes on from ("Let's
-think step by step."). Files of the same form from elsewhere are named by their path.
+think step by step."). With `answer_lead` the teacher is asked twice: it writes a rationale, and
+then goes on from the lead with the answer; a lead for each kind of problem, or for `any`. Files of
+the same form from elsewhere are named by their path.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 
 from t5distill.errors import UserError, suggest
 from t5distill.formats import answer
-from t5distill.records import STYLES, Problem
+from t5distill.records import KINDS, STYLES, Problem
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -33,6 +35,9 @@ class Prompt:
       stop: texts at which the teacher stops.
       max_tokens: of one reply.
       lead: the first words of the reply, given.
+      answer_lead: by kind of problem (`any` for the others) what leads the answer in, in a second
+        call; `{letters}` stands for the letters of the options. Empty for prompts of one call.
+      answer_tokens: of the second call's reply.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Prompt:
     stop: list[str]
     max_tokens: int
     lead: str = ""
+    answer_lead: dict[str, str] = dataclasses.field(default_factory=dict)
+    answer_tokens: int = 32
 
 
 def names() -> list[str]:
@@ -78,6 +85,16 @@ def _check(path: pathlib.Path, prompt: Prompt) -> None:
         raise UserError(f"{path}: style is {prompt.style!r}; {suggest(prompt.style, STYLES)}")
     if not isinstance(prompt.max_tokens, int) or prompt.max_tokens < 1:
         raise UserError(f"{path}: max_tokens is {prompt.max_tokens!r}, wanted a number above 0")
+    if not isinstance(prompt.answer_tokens, int) or prompt.answer_tokens < 1:
+        raise UserError(f"{path}: answer_tokens is {prompt.answer_tokens!r}, wanted above 0")
+    leads = prompt.answer_lead
+    if not isinstance(leads, dict) or not all(isinstance(v, str) for v in leads.values()):
+        raise UserError(f"{path}: answer_lead wants a text for each kind of problem, or for 'any'")
+    if leads and "any" not in leads:
+        raise UserError(f"{path}: answer_lead has no text for 'any' other kind of problem")
+    for kind in leads:
+        if kind not in (*KINDS, "any"):
+            raise UserError(f"{path}: answer_lead has {kind!r}; {suggest(kind, (*KINDS, 'any'))}")
     for i, exemplar in enumerate(prompt.exemplars):
         if set(exemplar) != {"question", "answer", "text"}:
             raise UserError(f"{path}: exemplar {i} wants question, answer and text")
@@ -101,14 +118,39 @@ def render(
         for e in prompt.exemplars
     ]
     if not chat:
-        parts = [prompt.instruction]
+        parts = [prompt.instruction] if prompt.instruction else []
         parts += [f"{question}\nA:{prompt.lead} {e['text']}" for question, e in shots]
         return "\n\n".join([*parts, f"{asked}\nA:{prompt.lead}"])
-    messages = [{"role": "system", "content": prompt.instruction}]
+    messages = [{"role": "system", "content": prompt.instruction}] if prompt.instruction else []
     for question, e in shots:
         messages.append({"role": "user", "content": question + prompt.lead})
         messages.append({"role": "assistant", "content": e["text"]})
     return [*messages, {"role": "user", "content": asked + prompt.lead}]
+
+
+def answer_lead(prompt: Prompt, problem: Problem) -> str:
+    """Return what leads the answer in, in the second call; nothing for prompts of one call."""
+    lead = prompt.answer_lead.get(problem.kind, prompt.answer_lead.get("any", ""))
+    if "{letters}" not in lead:
+        return lead
+    last = answer.letter(max(1, len(problem.choices or [])) - 1)
+    return lead.replace("{letters}", f"A through {last}")
+
+
+def render_answer(
+    rendered: list[dict[str, str]] | str, rationale: str, lead: str
+) -> list[dict[str, str]] | str:
+    """Return what the teacher reads in the second call.
+
+    Args:
+      rendered: what it read in the first.
+      rationale: what it wrote.
+      lead: what its answer goes on from; in a chat these are the user's words.
+    """
+    if isinstance(rendered, str):
+        return rendered + rationale + lead
+    turns = [("assistant", rationale), ("user", lead.strip())]
+    return [*rendered, *({"role": role, "content": content} for role, content in turns)]
 
 
 def _question(question: str, gold: str) -> str:
