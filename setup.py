@@ -37,7 +37,7 @@ setuptools.setup(
     py_modules=["tasks"],
     install_requires=CORE,
     extras_require={
-        "teacher": ["openai", "h11"],
+        "teacher": ["openai[aiohttp]", "h11"],
         "report": [],
         "test": ["pytest>=8", "pytest-xdist", "hypothesis", "scipy", "safetensors"],
         "check": ["ruff", "pyright"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import functools
+import importlib
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable
@@ -18,10 +19,14 @@ from typing import Any, BinaryIO, NamedTuple
 from t5distill.errors import UserError
 
 KEY_VARIABLES = ("T5DISTILL_API_KEY", "OPENAI_API_KEY")
+PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 OPENAI_URL = "https://api.openai.com/v1"
-# Causes of a failed connection by which nothing has been sent; by name, since the SDK changed the
-# HTTP library that defines them.
-_UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
+# Failures by which nothing has been sent; by name, since the SDK changed the HTTP library. Of aiohttp
+# only its own names count: the SDK calls a connection that broke after the request ConnectTimeout.
+_UNSENT = {
+    "aiohttp": ("ClientConnectorError", "ConnectionTimeoutError"),
+    "httpx": ("ConnectError", "ConnectTimeout", "PoolTimeout"),
+}
 
 
 class Received(NamedTuple):
@@ -107,14 +112,13 @@ class Client:
             base_url=server.url,
             max_retries=0,
             timeout=timeout_s,
+            http_client=openai.DefaultAioHttpClient(timeout=timeout_s),
         )
-        # The body goes as it is, in place of the SDK's own fields, and comes back unparsed.
-        if endpoint == "chat":
-            create = self.sdk.chat.completions.with_raw_response.create
-            self._create: Any = functools.partial(create, model=server.model, messages=[])
-        else:
-            create = self.sdk.completions.with_raw_response.create
-            self._create = functools.partial(create, model=server.model, prompt="")
+        # The body goes as it is and comes back unparsed: the SDK's own call would turn the messages
+        # over field by field, which costs more than all else in a request.
+        library = openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
+        response = importlib.import_module(library).Response
+        self._post = functools.partial(self.sdk.post, PATHS[endpoint], cast_to=response)
 
     async def __aenter__(self) -> Client:
         return self
@@ -128,22 +132,22 @@ class Client:
         Raises:
           NoReplyError: the connection failed, broke or took too long.
         """
-        return await self.exchange(self._create(extra_body=body))
+        return await self.exchange(self._post(body=body))
 
     async def exchange(self, call: Awaitable[Any]) -> Received:
-        """Wait for a raw call of the SDK; return the reply whatever its status.
+        """Wait for a call of the SDK that gives a response; return it whatever its status.
 
         Raises:
           NoReplyError: the connection failed, broke or took too long.
         """
         try:
-            response = (await call).http_response
+            response = await call
+            response = getattr(response, "http_response", response)
         except self._openai.APIStatusError as e:
             response = e.response
         except self._openai.APIConnectionError as e:  # a timeout is one of these
-            cause = e.__cause__
-            name = type(cause or e).__name__
-            raise NoReplyError(f"{name}: {cause or e}", sent=name not in _UNSENT) from e
+            cause = _own_cause(e)
+            raise NoReplyError(f"{type(cause).__name__}: {cause}", sent=_sent(cause)) from e
         return Received(response.status_code, response.content, _retry_after(response.headers))
 
     async def stream(self, call: AbstractAsyncContextManager[Any], target: BinaryIO) -> Received:
@@ -172,8 +176,21 @@ class Client:
             yield Received(e.status_code, e.response.content, _retry_after(e.response.headers))
         except Exception as e:
             # The SDK lets the errors of its HTTP library, whose name changes, through here.
-            cause = e.__cause__ or e
+            cause = _own_cause(e)
             raise NoReplyError(f"{type(cause).__name__}: {cause}", sent=True) from e
+
+
+def _own_cause(error: BaseException) -> BaseException:
+    """Return what the library below the SDK raised: aiohttp's own failure, else that of httpx."""
+    cause = error.__cause__ or error
+    inner = cause.__cause__
+    return inner if inner and type(inner).__module__.startswith("aiohttp") else cause
+
+
+def _sent(cause: BaseException) -> bool:
+    """Tell whether the server may have seen the request."""
+    library = "aiohttp" if type(cause).__module__.startswith("aiohttp") else "httpx"
+    return not any(c.__name__ in _UNSENT[library] for c in type(cause).__mro__)
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -197,15 +197,11 @@ class Ledger:
         def write() -> None:
             self._database.executemany(_ADD_ANSWER, rows)
             self._database.execute(
-                "UPDATE attempts SET outcome = ?, ended = ?, error = ? WHERE id = ?",
-                (outcome, time.time(), error, attempt),
+                "UPDATE attempts SET outcome = ?, ended = ?, error = ?, prompt_tokens = "
+                "coalesce(?, prompt_tokens), completion_tokens = coalesce(?, completion_tokens), "
+                "cost = coalesce(?, cost) WHERE id = ?",
+                (outcome, time.time(), error, *(cost or (None, None, None)), attempt),
             )
-            if cost is not None:
-                self._database.execute(
-                    "UPDATE attempts SET prompt_tokens = ?, completion_tokens = ?, cost = ? "
-                    "WHERE id = ?",
-                    (*cost, attempt),
-                )
 
         return self._submit(write)
 

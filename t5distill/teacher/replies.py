@@ -60,6 +60,8 @@ def _answer(key: str, choice: dict[str, Any]) -> Answer:
         # A refusal, or a tool call that nobody asked for, has no content: an empty answer, which
         # curate rejects; asking again would be paid again.
         text = ""
+    # Half a surrogate pair, as a cut emoji leaves it, is no text and could not be stored.
+    text = text.encode("utf-8", errors="replace").decode("utf-8")
     return Answer(key, text, choice.get("finish_reason"), _tokens(choice.get("logprobs")))
 
 

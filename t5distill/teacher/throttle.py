@@ -35,7 +35,7 @@ class Throttle:
         self._most = concurrency
         self._window = float(concurrency)
         self._under_way = 0
-        self._free = asyncio.Condition()
+        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
         self.closed = asyncio.Event()
         self._not_before = 0.0
         self._shrunk = 0.0
@@ -59,9 +59,7 @@ class Throttle:
 
         Once the throttle is closed nobody waits any more, and nothing should leave.
         """
-        async with self._free:
-            await self._free.wait_for(lambda: self._under_way < self.window)
-            self._under_way += 1
+        await self._enter()
         try:
             while (wait := self._wait_s(reserve)) > 0:
                 if await self.closed_within(wait):
@@ -70,9 +68,29 @@ class Throttle:
                 rate.take(reserve)
             yield
         finally:
-            async with self._free:
+            self._under_way -= 1
+            self._admit()
+
+    async def _enter(self) -> None:
+        """Take a place, in the order of asking."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._admit()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
                 self._under_way -= 1
-                self._free.notify_all()
+                self._admit()
+            raise
+
+    def _admit(self) -> None:
+        """Give free places to those that wait: one waking for each, not all for one."""
+        while self._waiting and self._under_way < self.window:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                self._under_way += 1
 
     async def closed_within(self, seconds: float) -> bool:
         """Wait so long, or until the throttle is closed; tell whether it is."""
@@ -89,6 +107,7 @@ class Throttle:
     def succeeded(self) -> None:
         """Note a reply that was served."""
         self._window = min(self._most, self._window + 1.0 / self._window)
+        self._admit()
 
     def refused(self, retry_after_s: float | None) -> None:
         """Note a 429: shrink the window, and wait as long as the server asks."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import json
 import pathlib
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -16,6 +19,7 @@ from t5distill.__main__ import main
 from t5distill.problems import embedded
 from t5distill.records import Chain, read_jsonl, write_jsonl
 from t5distill.teacher import accounts
+from t5distill.teacher.client import Client, NoReplyError, Server
 from t5distill.teacher.ledger import Ledger
 from t5distill.teacher.loopback import Faults, LoopbackTeacher
 from t5distill.verify import judge
@@ -299,7 +303,7 @@ def test_a_server_that_is_not_there(problems, tmp_path, capsys):
     more = ("--max-attempts", "1", "--limit", "3")
     assert generate(path, "m@http://127.0.0.1:9/v1", tmp_path / "l.db", *more) == 1
     out = capsys.readouterr().out
-    assert "3 requests given up after 1 attempts" in out and "ConnectError" in out
+    assert "3 requests given up after 1 attempts" in out and "ClientConnectorError" in out
     assert accounts.spent(tmp_path / "l.db").tokens == 0
     assert len(accounts.failed(tmp_path / "l.db")) == 3
 
@@ -326,3 +330,34 @@ def test_bodies_are_what_the_protocol_wants(problems, tmp_path):
     assert "max_tokens" not in first.body and first.body["max_completion_tokens"] == 9
     assert f"The answer is {made[0].answer}." in first.body["messages"][-1]["content"]
     assert json.dumps(first.body)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "sent"),
+    [("refuse", False), ("reset after the request", True), ("close after the request", True)],
+)
+def test_what_was_sent_is_charged_when_no_reply_comes(behaviour, sent):
+    """A connection that breaks once the request is out may have cost something."""
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        if behaviour.startswith("reset"):
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.close()
+
+    async def send():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        if behaviour == "refuse":
+            server.close()
+            await server.wait_closed()
+        async with Client(
+            Server("m", f"http://127.0.0.1:{port}/v1"), endpoint="chat", timeout_s=9
+        ) as c:
+            with pytest.raises(NoReplyError) as caught:
+                await c.send({"model": "m", "messages": []})
+        server.close()
+        return caught.value
+
+    assert asyncio.run(send()).sent == sent

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from t5distill.teacher.asking import Request
+from t5distill.teacher.client import PATHS
 
 # What OpenAI admits in one file; other providers say the same or more.
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
 
 # The path of every line, by what `--endpoint` says.
-ENDPOINTS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+ENDPOINTS = {name: f"/v1{path}" for name, path in PATHS.items()}
 
 _PREFIX = "attempt-"
 # No number of an attempt is longer than SQLite's largest.
