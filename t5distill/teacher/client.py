@@ -21,7 +21,7 @@ from t5distill.errors import UserError
 KEY_VARIABLES = ("T5DISTILL_API_KEY", "OPENAI_API_KEY")
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 OPENAI_URL = "https://api.openai.com/v1"
-# Failures by which nothing has been sent; by name, since the SDK changed the HTTP library. aiohttp's
+# Failures by which nothing has been sent; by name, as the SDK changed the HTTP library. aiohttp's
 # own names decide: the SDK calls a connection that broke after the request a ConnectTimeout.
 _UNSENT = {
     "aiohttp": ("ClientConnectorError", "ConnectionTimeoutError"),
