@@ -25,8 +25,6 @@ ARMS = ("untrained", "answer", "cot")
 # Train, validation, test, templates never seen; few of the last three, to leave time to train.
 SIZES = (30_000, 500, 600, 100)
 VOCAB_SIZE = 900
-# The quickest on two cores, one for the server and one for whoever asks.
-CONCURRENCY = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -224,7 +222,6 @@ def _ask_teacher(problems: str, ledger: str, args: argparse.Namespace) -> bool:
         code = _run(
             *("generate", "--problems", problems, "--teacher", f"embedded@{teacher.url}"),
             *("--name", TEACHER, "--style", "cot", "--temperature", "0", "--ledger", ledger),
-            *("--concurrency", str(CONCURRENCY)),
         )
     return code == 0
 
