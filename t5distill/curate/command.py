@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STYLE",
         help="take the problems' own solutions as chains of this style (cot)",
     )
-    parser.add_argument("--style", help="with --ledger: only chains of this style")
-    parser.add_argument("--teacher", help="with --ledger: only chains of this teacher")
+    parser.add_argument("--style", help="only chains of this style")
+    parser.add_argument("--teacher", help="only chains of this teacher")
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -122,6 +122,13 @@ def run(args: argparse.Namespace) -> None:
     print(_told(report))
     print(f"\nwrote {out}/kept.jsonl, rejected.jsonl, curation.json")
     print(f"the TFDS set is {report['tfds']}; task {report['task']} reads it")
+    if report["replaced"]:
+        print(f"it took the place of a set of {report['replaced']:,} chains")
+    if report["kept_of_evaluation_splits"]:
+        print(
+            f"warning: {report['kept_of_evaluation_splits']:,} of its chains answer validation or "
+            "test problems; a student that learns them must not be scored there"
+        )
 
 
 def _sources(args: argparse.Namespace) -> list[str]:
@@ -159,11 +166,19 @@ def _chains(
         found = accounts.chains(args.ledger, **kinds)
         chains = (chain for chain in found if chain.problem_id in problems)
     else:
-        chains = (chain for path in args.chains for chain in read_jsonl(Chain, path))
+        chains = (
+            chain
+            for path in args.chains
+            for chain in read_jsonl(Chain, path)
+            if args.style in (None, chain.style) and args.teacher in (None, chain.teacher)
+        )
     head = next(chains, None)
     if head is None:
+        only = [f"--{k} {v}" for k in ("style", "teacher") if (v := getattr(args, k))]
+        look = f"; `t5distill ledger show {args.ledger}` says what it has" if args.ledger else ""
         raise UserError(
-            f"no chains of these problems in {', '.join(_sources(args) or args.problems)}"
+            f"no chains of these problems{' with ' if only else ''}{' '.join(only)} in "
+            f"{', '.join(_sources(args) or args.problems)}{look}"
         )
     return itertools.chain([head], chains), count
 

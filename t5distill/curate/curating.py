@@ -92,11 +92,16 @@ def curate_set(
             lines, "curate", count, leave=False, unit="chain", disable=not sys.stderr.isatty()
         )
         _write_lines(folder, shown, tally, negatives=rules.negatives)
+        evaluated = sum(
+            count for i, count in tally.problems_kept.items() if problems[i].split != "train"
+        )
         report = {"name": name, **tally.report(), "rules": dataclasses.asdict(rules)}
+        report["kept_of_evaluation_splits"] = evaluated
         report |= dict(about or {})
         if not report["kept"]:
             raise UserError(_none_kept(folder, directory, report))
         kept = ((problems[c.problem_id], c) for c in read_jsonl(Chain, folder / FILES[KEPT]))
+        report["replaced"] = tfds_writer.examples_of(name)
         report |= {"tfds": str(tfds_writer.write_tfds(name, kept, sources=sources)), "task": name}
         _take_place(folder, directory, report)
     return report, directory
@@ -125,7 +130,7 @@ def _work(
                 if one != other:
                     raise UserError(
                         f"the chains are of several {what}, e.g. {one} and {other}; curate one "
-                        "benchmark, style and teacher at a time (--style, --teacher)"
+                        "benchmark, style and teacher at a time (--problems, --style, --teacher)"
                     )
         work.append((problems[problem_id], some))
         size += len(some)

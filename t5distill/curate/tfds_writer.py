@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import os
 import pathlib
@@ -88,6 +89,15 @@ def write_tfds(
 def set_name(benchmark: str, style: str, teacher: str) -> str:
     """Return the name of a chain set; characters that TFDS and SeqIO refuse become `_`."""
     return re.sub(r"\W", "_", f"{benchmark}_{style}_{teacher}", flags=re.ASCII)
+
+
+def examples_of(name: str) -> int:
+    """Return how many examples the set of a name has in the data directory; 0 without one."""
+    manifest = records.data_dir() / "tfds" / name / VERSION / MANIFEST
+    try:
+        return int(json.loads(manifest.read_text(encoding="utf-8"))["examples"]["train"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def shard_count(examples: int) -> int:

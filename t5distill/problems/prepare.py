@@ -282,5 +282,6 @@ def _next(folder: pathlib.Path, splits: Splits) -> str:
         return f"t5distill score --problems {folder / 'test.jsonl'} --predictions PREDICTIONS.jsonl"
     command = f"t5distill curate --problems {folder / 'train.jsonl'}"
     if any(problem.solution for problem in splits["train"]):
-        return f"{command} --gold cot (a teacher's: --chains FILE)"
-    return f"{command} --chains YOUR_TEACHERS_CHAINS.jsonl"
+        return f"{command} --gold cot (a teacher's: t5distill generate, then --ledger DB)"
+    train = folder / "train.jsonl"
+    return f"t5distill generate --problems {train} --teacher MODEL@URL --ledger DB"

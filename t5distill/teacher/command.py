@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ledger", required=True, metavar="DB", help="where everything is kept (SQLite)")
     what = parser.add_argument_group("what is asked")
     add = what.add_argument
-    add("--style", default="cot", help="style of the chains (default: cot)")
+    add("--style", help="style of the chains (default: the prompt's, or cot)")
     add(
         "--prompt", metavar="NAME", help="prompt of the project or a JSON file (default: the style)"
     )

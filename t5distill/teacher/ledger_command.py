@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import time
 
 HELP = (
@@ -21,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--style", help="only chains of this style; of import with --rows: theirs")
     parser.add_argument("--teacher", help="only chains of this teacher; with --rows: their name")
     parser.add_argument("--benchmark", help="of export: only chains of this benchmark")
-    parser.add_argument("--chains", nargs="+", metavar="F", help="of import: JSONL of Chain")
+    parser.add_argument(
+        "--chains", nargs="+", metavar="F", help="of import: JSONL of Chain, or see --rows"
+    )
     parser.add_argument("--problems", nargs="+", metavar="F", help="of import: JSONL of Problem")
     parser.add_argument(
         "--rows",
@@ -89,12 +92,16 @@ def _export(args: argparse.Namespace) -> None:
         style=args.style,
         teacher=args.teacher,
     )
-    print(f"{write_jsonl(args.out, chains)} chains written to {args.out}")
+    head = next(chains, None)
+    if head is None:
+        raise UserError(f"{args.ledger}: no such chains; `t5distill ledger show` lists what it has")
+    count = write_jsonl(args.out, itertools.chain([head], chains))
+    print(f"{count} chains written to {args.out}")
 
 
 def _import(args: argparse.Namespace) -> None:
-    from t5distill.errors import UserError
-    from t5distill.records import Chain, read_jsonl, read_problems
+    from t5distill.errors import UserError, suggest
+    from t5distill.records import STYLES, Chain, read_jsonl, read_problems
     from t5distill.teacher import foreign
     from t5distill.teacher.imports import import_chains
 
@@ -102,6 +109,8 @@ def _import(args: argparse.Namespace) -> None:
         raise UserError("import wants --chains F and the --problems that they solve")
     problems = read_problems(args.problems)
     if args.rows:
+        if args.style not in (None, *STYLES):
+            raise UserError(f"--style {args.style!r}; {suggest(args.style, STYLES)}")
         if not args.teacher:
             raise UserError("import with --rows wants --teacher, the name of who wrote the chains")
         chains, strangers = foreign.read(

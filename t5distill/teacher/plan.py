@@ -25,6 +25,15 @@ _BYTES_PER_TOKEN = 4
 _LEAD_ROOM = " " * 90
 
 
+# The least that each option may be.
+_LEAST = {
+    **{"samples": 1, "limit": 1, "concurrency": 1, "max_attempts": 1, "choices": 1},
+    **{"top_logprobs": 0, "batch_requests": 1, "max_tokens": 1, "temperature": 0.0},
+    **{"price_prompt": 0.0, "price_completion": 0.0, "timeout": 0.001},
+    **{"requests_per_minute": 0.001, "tokens_per_minute": 0.001},
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """Everything that a run needs.
@@ -140,12 +149,17 @@ def make(args: argparse.Namespace) -> Plan:
     server = None
     if args.teacher != EMBEDDED and not args.teacher.startswith("replay:"):
         server = parse_server(args.teacher)
-    prompt = prompts.load(args.prompt or args.style)
+    prompt = prompts.load(args.prompt or args.style or "cot")
+    if args.style not in (None, prompt.style):
+        raise UserError(
+            f"--style {args.style}, but the prompt {prompt.name} asks for style {prompt.style}; "
+            "leave one of the two out"
+        )
     money, tokens = _budget(args.budget)
     prices = Prices(args.price_prompt, args.price_completion)
-    if money is not None and prices == Prices():
+    if money is not None and 0.0 in (prices.prompt, prices.completion):
         raise UserError(
-            f"--budget {args.budget} is money: give --price-prompt and --price-completion, or a "
+            f"--budget {args.budget} is money: give --price-prompt and --price-completion, both, or a "
             "budget in tokens, e.g. 2000000tokens"
         )
     sampling = Sampling(
@@ -175,14 +189,13 @@ def make(args: argparse.Namespace) -> Plan:
 
 def _check(args: argparse.Namespace) -> None:
     """Raise UserError where a number or a name is out of its range."""
-    if args.style not in STYLES:
+    if args.style is not None and args.style not in STYLES:
         raise UserError(f"--style {args.style!r}; {suggest(args.style, STYLES)}")
-    least = {"samples": 1, "concurrency": 1, "max_attempts": 1, "choices": 1, "top_logprobs": 0}
-    least["batch_requests"] = 1
-    for name, smallest in least.items():
-        if getattr(args, name) < smallest:
+    for name, smallest in _LEAST.items():
+        value = getattr(args, name)
+        if value is not None and not value >= smallest:
             flag = name.replace("_", "-")
-            raise UserError(f"--{flag} {getattr(args, name)}: wanted at least {smallest}")
+            raise UserError(f"--{flag} {value}: wanted at least {smallest:g}")
     if args.concurrency > MOST_AT_ONCE:
         raise UserError(f"--concurrency {args.concurrency}: wanted at most {MOST_AT_ONCE}")
     if args.batch and (args.teacher == EMBEDDED or args.teacher.startswith("replay:")):
@@ -230,7 +243,7 @@ def describe(plan: Plan) -> str:
     missing = plan.missing()
     wanted = plan.requests(missing)
     lines = [text_of(plan.asked[0].rendered), "", "-" * 60]
-    lines.append(f"prompt {plan.prompt.name}: {plan.prompt.about}")
+    lines.append(f"prompt {plan.prompt.name}, style {plan.prompt.style}: {plan.prompt.about}")
     lines.append(
         f"{len(plan.keys)} samples of {len(plan.asked)} problems; {len(missing)} are missing, in "
         f"{len(wanted)} requests"

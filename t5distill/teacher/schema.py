@@ -52,6 +52,8 @@ def connect(path: pathlib.Path) -> sqlite3.Connection:
     Raises:
       UserError: it is no ledger, or one of a later version.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; wanted a file for the ledger, e.g. {path}/chains.db")
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")

@@ -6,10 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
-
-from tqdm import tqdm
 
 from t5distill.errors import UserError
 from t5distill.records import Chain, read_jsonl
@@ -24,6 +21,7 @@ from t5distill.teacher.imports import import_chains
 from t5distill.teacher.ledger import Ledger
 from t5distill.teacher.plan import Plan
 from t5distill.teacher.prompts.rendering import canonical
+from t5distill.teacher.showing import Shown
 from t5distill.teacher.throttle import Budget, Throttle
 
 
@@ -43,6 +41,7 @@ def generate(plan: Plan) -> int:
         _join(plan, ledger)
         missing = plan.missing()
         print(f"{len(items)} samples of {len(plan.asked)} problems, {len(missing)} to ask for")
+        _tell_of_others(plan)
         _tell_of_batches(plan)
         ask = _ask_in_batches if plan.args.batch else _ask
         if missing:
@@ -78,6 +77,20 @@ def _join(plan: Plan, ledger: Ledger) -> None:
         # What was concluded last may not be on the disk yet, where `pending` looks.
         ledger.write(lambda _: None).result()
         ledger.import_answers(plan.pending(plan.keys_without_answer()).whole).result()
+
+
+def _tell_of_others(plan: Plan) -> None:
+    """Say whether chains of the same name were made with other options: they are curated as one."""
+    kinds = {"style": plan.prompt.style, "teacher": plan.teacher}
+    benchmarks = sorted({p.benchmark for p in plan.problems})
+    ours = len(accounts.answered(plan.args.ledger, plan.keys))
+    others = accounts.count(plan.args.ledger, benchmarks=benchmarks, **kinds) - ours
+    if others > 0:
+        print(
+            f"the ledger has {others} more {plan.prompt.style} chains of {plan.teacher}, of other "
+            "problems, samples or options; curate takes all of one name together, and --name "
+            "keeps them apart"
+        )
 
 
 def _tell_of_batches(plan: Plan) -> None:
@@ -136,19 +149,13 @@ async def _ask(plan: Plan, ledger: Ledger, server: Server, missing: set[str]) ->
         requests_per_minute=args.requests_per_minute,
         tokens_per_minute=args.tokens_per_minute,
     )
-    bar = tqdm(
-        total=plan.calls * len(missing),
-        unit="chain" if plan.calls == 1 else "call",
-        disable=not sys.stderr.isatty(),
-        smoothing=0.05,
+    shown = Shown(
+        plan.calls * len(missing),
+        "chain" if plan.calls == 1 else "call",
+        budget=budget,
+        throttle=throttle,
+        prices=plan.prices,
     )
-
-    def report(progress: Progress) -> None:
-        bar.update(progress.answered - bar.n)
-        money, tokens = budget.spent
-        spent = f"{money:.2f}" if plan.prices.completion else f"{tokens:,} tokens"
-        bar.set_postfix_str(f"spent {spent}, {throttle.window} at once", refresh=False)
-
     async with Client(server, endpoint=args.endpoint, timeout_s=args.timeout) as client:
         generation = Generation(
             ledger,
@@ -158,13 +165,13 @@ async def _ask(plan: Plan, ledger: Ledger, server: Server, missing: set[str]) ->
             prices=plan.prices,
             concurrency=args.concurrency,
             max_attempts=args.max_attempts,
-            report=report,
+            report=shown.report,
         )
         with _interruptible(
             generation, "waiting for replies that are paid for (again to leave them)"
         ):
             await _call(plan, ledger, generation, missing)
-    bar.close()
+    shown.close()
     return generation.progress
 
 
@@ -219,11 +226,16 @@ def _summary(plan: Plan, progress: Progress, left: int) -> str:
     money = f", cost {cost.money:.4f}" if cost.money else ""
     lines.append(f"spent so far, at most: {cost.tokens:,} tokens{money}")
     if left:
-        lines.append(f"{left} samples are missing; the same command goes on (--retry-failed)")
+        go_on = "the same command goes on"
+        if progress.stopped and "budget" in progress.stopped:
+            go_on = "the same command with a larger --budget goes on"
+        elif progress.refused:
+            go_on = "once that is mended, generate goes on with what is missing"
+        lines.append(f"{left} samples are missing; {go_on}")
     else:
         lines.append(
             f"next: t5distill curate --problems {' '.join(plan.args.problems)} "
-            f"--ledger {plan.args.ledger}"
+            f"--ledger {plan.args.ledger} --style {plan.prompt.style} --teacher {plan.teacher}"
         )
     return "\n".join(lines)
 
