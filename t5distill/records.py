@@ -195,13 +195,13 @@ def read_jsonl(cls: type[Record], path: Path) -> Iterator[Record]:
             if not raw.strip():
                 continue
             try:
-                yield from_object(cls, _decoded(raw))
+                yield from_object(cls, decoded(raw))
             except (ValueError, RecursionError) as e:
                 raise UserError(f"{path}:{number}: not a {cls.__name__}: {e}") from e
 
 
-def _decoded(line: bytes) -> Any:
-    """Return the JSON of a line; an escaped half of a surrogate pair could never be written."""
+def decoded(line: bytes) -> Any:
+    """Return the JSON of UTF-8 bytes; half a surrogate pair, which JSON may hold, is refused."""
     obj = json.loads(line.decode("utf-8"))
     if b"\\ud" in line or b"\\uD" in line:
         json.dumps(obj, ensure_ascii=False).encode("utf-8")

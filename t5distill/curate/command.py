@@ -93,6 +93,7 @@ def run(args: argparse.Namespace) -> None:
 
     from t5distill.curate import curating
     from t5distill.curate.filtering import Rules
+    from t5distill.errors import UserError
     from t5distill.records import read_problems
 
     rules = Rules(
@@ -105,6 +106,8 @@ def run(args: argparse.Namespace) -> None:
         lengths=tuple(args.lengths) if args.lengths else None,
         vocab=args.vocab,
     )
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers {args.workers}: wanted at least 1")
     problems = read_problems(args.problems)
     evaluation, against = _evaluation(args.against)
     chains, count = _chains(args, problems)

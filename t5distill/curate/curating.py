@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import dataclasses
 import itertools
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
+import shutil
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +38,8 @@ from t5distill.records import (
 
 FILES = {KEPT: "kept.jsonl", REJECTED: "rejected.jsonl", NEGATIVE: "negatives.jsonl"}
 REPORT = "curation.json"
+# What would have been the set's files, where no chain was kept.
+_NONE_KEPT = "none_kept"
 # Chains in one piece of work; below so many pieces other processes are not worth their start.
 _BATCH = 500
 _FEW_BATCHES = 8
@@ -81,6 +87,7 @@ def curate_set(
     kinds = _kinds(problems, head)
     formats.style(head.style)  # raises where no task could read the set
     name = tfds_writer.set_name(*kinds)
+    tfds_writer.check_name(name)
     directory = pathlib.Path(out) if out else data_dir() / "chains" / name
     tally = Tally()
     with staging.staging(directory, "curate") as folder:
@@ -101,10 +108,11 @@ def curate_set(
         if not report["kept"]:
             raise UserError(_none_kept(folder, directory, report))
         kept = ((problems[c.problem_id], c) for c in read_jsonl(Chain, folder / FILES[KEPT]))
-        report["replaced"] = tfds_writer.examples_of(name)
+        _check_targets(directory)
+        replaced = tfds_writer.examples_of(name)
         report |= {"tfds": str(tfds_writer.write_tfds(name, kept, sources=sources)), "task": name}
         _take_place(folder, directory, report)
-    return report, directory
+    return {**report, "replaced": replaced}, directory
 
 
 def _kinds(problems: Mapping[str, Problem], chain: Chain) -> tuple[str, str, str]:
@@ -145,8 +153,16 @@ _filter: Filter | None = None
 
 
 def _start(rules: Rules, evaluation: Sequence[Problem]) -> None:
-    """Make the filter of a worker process."""
+    """Make the filter of a worker process, which ends with its parent."""
     global _filter
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _filter = Filter(rules, evaluation)
 
 
@@ -181,9 +197,12 @@ def _decided(
         return
     # A forked process would inherit locks that threads of this one hold.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        workers, context, initializer=_start, initargs=(rules, evaluation)
-    ) as pool:
+    with (
+        _told_of_killed_workers(),
+        concurrent.futures.ProcessPoolExecutor(
+            workers, context, initializer=_start, initargs=(rules, evaluation)
+        ) as pool,
+    ):
         under_way: collections.deque[concurrent.futures.Future[list[Line]]] = collections.deque()
         for some in itertools.chain(first, work):
             under_way.append(pool.submit(_lines, some))
@@ -191,6 +210,14 @@ def _decided(
                 yield from under_way.popleft().result()
         while under_way:
             yield from under_way.popleft().result()
+
+
+@contextlib.contextmanager
+def _told_of_killed_workers() -> Iterator[None]:
+    try:
+        yield
+    except concurrent.futures.process.BrokenProcessPool as e:
+        raise UserError("a worker process was killed (out of memory?); try --workers 1") from e
 
 
 def _write_lines(
@@ -210,18 +237,25 @@ def _write_lines(
 
 def _none_kept(folder: pathlib.Path, directory: pathlib.Path, report: dict[str, Any]) -> str:
     """Put the rejected chains where they can be looked at; return what to tell the user."""
-    place = directory / "none_kept"
+    place = directory / _NONE_KEPT
     place.mkdir(exist_ok=True)
-    os.replace(folder / FILES[REJECTED], place / FILES[REJECTED])
+    for name in FILES.values():
+        if (folder / name).exists():
+            os.replace(folder / name, place / name)
     write_json(place / REPORT, report)
-    return (
-        f"none of {report['in']} chains was kept ({report['rejected']}); "
-        f"{place / FILES[REJECTED]} says why"
-    )
+    return f"none of {report['in']} chains was kept ({report['rejected']}); {place} says why"
+
+
+def _check_targets(directory: pathlib.Path) -> None:
+    """Raise UserError where a folder has the name of a file, before anything is replaced."""
+    for name in (*FILES.values(), REPORT):
+        if (directory / name).is_dir():
+            raise UserError(f"{directory / name}: a folder; wanted a file, or another --out")
 
 
 def _take_place(folder: pathlib.Path, directory: pathlib.Path, report: dict[str, Any]) -> None:
     """Move the files to where they belong; the report, with their hashes, comes last."""
+    shutil.rmtree(directory / _NONE_KEPT, ignore_errors=True)
     hashes = {}
     for name in FILES.values():
         if (folder / name).exists():

@@ -14,10 +14,16 @@ from t5distill.verify.plain import SAME_LENGTH, own_part
 # The emphasis around a "**Q:**" goes, one character for one, so that positions stay true.
 _MASK = {**SAME_LENGTH, ord("*"): " ", ord("_"): " "}
 
-# What chat templates and tokenizers leave at the end of a text.
-_SPECIAL = re.compile(r"(?:\s|</s>|<pad>|<eos>|<end_of_turn>|<\|[a-z_]{2,20}\|>)+$")
-# Somebody else speaks, in the forms that instruction data has.
-_TURN = re.compile(r"\n[ #*>]{0,8}(?:Human|User|Assistant|Instruction|Input)\b[ *]{0,4}:")
+# What tokenizers and chat templates write where a text ends or somebody else begins.
+_END_MARK = re.compile(
+    r"</s>|<pad>|<eos>|<end_of_turn>|\[INST\]|<\|[a-z_]{2,20}\|>|<｜[^｜>]{2,30}｜>"
+)
+# Somebody else speaks, in the forms that instruction data has; "Human: 2" is a row of a table.
+_TURN = re.compile(
+    r"\n[ #*>]{0,8}(?:Human|User|Assistant|Instruction|Input)\b[ *]{0,4}:(?!\s{0,4}[\d$])"
+)
+# A rule below the chain, and the number of an item that never came.
+_LEFT_OVER = re.compile(r"\n\s{0,8}(?:[-*_=]{3,80}|\d{1,3}[.)])$")
 _STATEMENT = re.compile(r"(?:[^.!?\n]|[.!?](?!\s|$))+[.!?]*\s*|[.!?\n]+\s*")
 _MARK = re.compile(r"\banswers?\b|####|\\boxed", re.IGNORECASE)
 
@@ -38,17 +44,40 @@ def cut(text: str, *, style: str = "cot", finished: bool = True) -> tuple[str, b
       The text without spaces around it; and `finished`, or True where the chain was followed by
       another question or speaker, so that it had ended before the limit.
     """
-    text = _SPECIAL.sub("", text).lstrip()
-    own = len(own_part(text.translate(_MASK)))
-    turn = _TURN.search(text, 0, own)
-    end = turn.start() if turn and text[: turn.start()].strip() else own
-    ended = finished or end < len(text)
-    text = _SPECIAL.sub("", text[:end])
+    text, at_mark = _before_end_mark(text.strip())
+    masked = text.translate(_MASK)
+    end = _next_turn(masked)
+    ended = finished or at_mark or end < len(text)
+    text = text[:end].rstrip()
     if style in _WRITTEN_IN_LINES:
         return text, ended
     if not ended:
         text = _whole_statements(text)
-    return _said_once(text), ended
+    return _LEFT_OVER.sub("", _said_once(text)).rstrip(), ended
+
+
+def _before_end_mark(text: str) -> tuple[str, bool]:
+    """Return a text up to its first end mark, and whether there was one behind any words."""
+    position = 0
+    for mark in _END_MARK.finditer(text):
+        if text[position : mark.start()].strip():
+            return text[position : mark.start()].strip(), True
+        position = mark.end()
+    return text[position:].strip(), False
+
+
+def _next_turn(masked: str) -> int:
+    """Return where another question or speaker begins, or the length of the text.
+
+    It is another one only where the chain has said its answer before, or where no answer comes
+    after: "Question: how many are left?" in the middle of a chain is the teacher's own.
+    """
+    own = len(own_part(masked))
+    turn = _TURN.search(masked, 0, own)
+    end = turn.start() if turn and masked[: turn.start()].strip() else own
+    if end < len(masked) and not _MARK.search(masked, 0, end) and _MARK.search(masked, end):
+        return len(masked)
+    return end
 
 
 def _whole_statements(text: str) -> str:

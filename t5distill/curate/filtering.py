@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from t5distill import formats, verify
 from t5distill.curate import leaks
@@ -28,6 +28,7 @@ from t5distill.errors import UserError, suggest
 from t5distill.formats import vocabulary
 from t5distill.records import Chain, Problem
 from t5distill.verify.calculator import check_steps
+from t5distill.verify.plain import own_part, plain
 
 REASONS = (
     "wrong",
@@ -76,7 +77,7 @@ class Rules:
             raise UserError(
                 f"chains are chosen by {self.choose!r}; {suggest(self.choose, CHOICES)}"
             )
-        if self.near <= 0:
+        if not self.near > 0:
             raise UserError(f"near duplicates are {self.near} alike, wanted a share above 0")
         if self.per_problem is not None and self.per_problem < 1:
             raise UserError(f"{self.per_problem} chains of a problem, wanted at least 1")
@@ -132,6 +133,10 @@ class Filter:
         verdict = verify.judge(
             text, problem.answer, problem.kind, choices=problem.choices, finished=ended
         )
+        if len(own_part(plain(text))) < len(plain(text)):
+            # The judge reads it up to a question in its middle: only half of it would be verified.
+            detail = "Another question begins before the answer."
+            verdict = dataclasses.replace(verdict, outcome="no_answer", detail=detail)
         chain = _shortened(dataclasses.replace(chain, verdict=verdict.outcome), text)
         negative = self._rules.negatives and verdict.outcome == "wrong"
         if verdict.outcome != "correct" and not negative:
@@ -187,17 +192,28 @@ def _rejected(chain: Chain, reason: str, detail: str) -> Chain:
 
 def _shortened(chain: Chain, text: str) -> Chain:
     """Return a chain with less text, and with the log-probabilities of no more than that."""
+    # What an earlier curation said of it is no longer true.
+    meta = {k: v for k, v in chain.meta.items() if k not in ("reason", "detail", "cut")}
     lost = len(chain.text.strip()) - len(text)
-    if not lost:
-        return dataclasses.replace(chain, text=text)
-    meta = {**chain.meta, "cut": lost}
-    if "tokens" in meta:
-        end = len(chain.text) - len(chain.text.lstrip()) + len(text)
-        tokens, position = [], 0
-        for token in meta["tokens"]:
-            if position >= end:
-                break
-            tokens.append(token)
-            position += len(token["text"])
-        meta["tokens"] = tokens
+    if lost:
+        meta["cut"] = lost
+    if lost and "tokens" in meta:
+        tokens = _tokens_of(
+            meta.pop("tokens"), len(chain.text) - len(chain.text.lstrip()) + len(text)
+        )
+        if tokens is not None:
+            meta["tokens"] = tokens
     return dataclasses.replace(chain, text=text, meta=meta)
+
+
+def _tokens_of(tokens: Any, end: int) -> list[Any] | None:
+    """Return the tokens of the first characters, or None where they have another form."""
+    found, position = [], 0
+    for token in tokens if isinstance(tokens, list) else ():
+        text = token.get("text") if isinstance(token, dict) else None
+        if not isinstance(text, str):
+            return None
+        if position < end:
+            found.append(token)
+        position += len(text)
+    return found or None

@@ -102,6 +102,8 @@ class Overlap:
     def _reworded(self, words: Sequence[str], problem: Problem) -> Found | None:
         """Look for a question with the same numbers and alike words."""
         content = _content(words, problem)
+        if not content:
+            return None  # "What is 12 + 7?" has no words to be alike
         key = _key(words)
         if key:
             candidates: Iterable[int] = self._by_numbers.get(key, ())

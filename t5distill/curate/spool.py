@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -23,10 +24,11 @@ class Spool:
           path: of the new file.
           schema: statements that create its tables.
         """
-        self._database = sqlite3.connect(path)
-        self._database.executescript(
-            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN; {schema}"
-        )
+        with _told_of_full_disks():
+            self._database = sqlite3.connect(path)
+            self._database.executescript(
+                f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN; {schema}"
+            )
 
     def __enter__(self) -> Spool:
         return self
@@ -40,16 +42,29 @@ class Spool:
         Raises:
           UserError: the disk is full.
         """
-        try:
+        with _told_of_full_disks():
             self._database.executemany(statement, rows)
-        except sqlite3.OperationalError as e:
-            raise UserError(f"{e}, while chains were put in order") from e
 
     def rows(self, query: str) -> Iterator[tuple]:
         """Yield the rows of a query."""
-        cursor = self._database.execute(query)
-        while some := cursor.fetchmany(_BATCH):
+        with _told_of_full_disks():
+            cursor = self._database.execute(query)
+            some = cursor.fetchmany(_BATCH)
+        while some:
             yield from some
+            with _told_of_full_disks():
+                some = cursor.fetchmany(_BATCH)
+
+
+@contextlib.contextmanager
+def _told_of_full_disks() -> Iterator[None]:
+    """Turn what SQLite says of a full disk, or of a number it cannot hold, into a message."""
+    try:
+        yield
+    except sqlite3.OperationalError as e:
+        raise UserError(f"{e}, while chains were put in order: is the disk full?") from e
+    except OverflowError as e:
+        raise UserError(f"a chain's sample is no number of this world: {e}") from e
 
 
 def in_order(chains: Iterable[Chain], path: str | os.PathLike[str]) -> tuple[int, Iterator[Chain]]:

@@ -8,7 +8,10 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
+
+_JUST_MADE_S = 1.0
 
 
 @contextlib.contextmanager
@@ -19,8 +22,11 @@ def staging(parent: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
     """
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob(f".{name}.*"):
-        with contextlib.suppress(OSError), _locked(left):
-            shutil.rmtree(left)
+        with contextlib.suppress(OSError):
+            # A folder that is just being made has no lock yet.
+            if time.time() - left.stat().st_mtime > _JUST_MADE_S:
+                with _locked(left):
+                    shutil.rmtree(left)
     folder = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}."))
     try:
         with _locked(folder):

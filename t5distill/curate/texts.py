@@ -6,28 +6,43 @@ import re
 import unicodedata
 from collections.abc import Sequence, Set
 
-from t5distill.verify.numberwords import read_words
+from t5distill.verify.numberwords import STARTS, read_words
+from t5distill.verify.plain import INVISIBLE
 
-_TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+")
+# Scripts without spaces between words count one token a character.
+_TOKEN = re.compile(
+    r"\d[\d,]*(?:\.\d+)?|[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\d_]+"
+)
+_SPACELESS = re.compile(r"([\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
 # Words that are a pronoun or an article more often than a number.
 _NO_NUMBERS = frozenset(("a", "an", "one", "half", "once", "twice", "thrice"))
+_MOST_NUMBER_WORDS = 8
 
 
 def tokens(text: str) -> list[str]:
-    """Return the words of a text in small letters and its numbers in figures; no punctuation."""
-    found = _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
-    return [_figures(token) for token in found]
+    """Return the words of a text in small letters and its numbers in figures; no punctuation.
+
+    Characters that cannot be seen do not count; "forty-five" is 45, and so is "٤٥".
+    """
+    text = unicodedata.normalize("NFKC", text.translate(INVISIBLE)).casefold()
+    words = _TOKEN.findall(_SPACELESS.sub(r" \1 ", text))
+    found, i = [], 0
+    while i < len(words):
+        read = None
+        if words[i] in STARTS and words[i] not in _NO_NUMBERS:
+            read = read_words(words[i : i + _MOST_NUMBER_WORDS])
+        found.append(str(read[0]) if read else _figures(words[i]))
+        i += read[1] if read else 1
+    return found
 
 
 def _figures(token: str) -> str:
-    """Return a number without separators and trailing zeros; a number word in figures."""
-    if token[0].isdigit():
-        token = token.replace(",", "")
-        return token.rstrip("0").rstrip(".") if "." in token else token
-    if token in _NO_NUMBERS:
+    """Return a number in plain figures, without separators and trailing zeros."""
+    if not token[0].isdecimal():
         return token
-    value = read_words([token])
-    return str(value[0]) if value else token
+    token = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in token)
+    token = token.replace(",", "")
+    return token.rstrip("0").rstrip(".") if "." in token else token
 
 
 def numbers(words: Sequence[str]) -> list[str]:

@@ -68,8 +68,7 @@ def write_tfds(
     Raises:
       UserError: the name is no set's name, there are no pairs, or a chain is of another problem.
     """
-    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
-        raise UserError(f"{name!r} cannot name a set: wanted letters, digits and _, a letter first")
+    check_name(name)
     root = pathlib.Path(root) if root is not None else records.data_dir() / "tfds"
     if "://" in os.fspath(root) or root.parts[:1] in (("gs:",), ("s3:",)):
         raise UserError(f"{root}: sets are written to local disks; write there and copy the folder")
@@ -89,6 +88,14 @@ def write_tfds(
 def set_name(benchmark: str, style: str, teacher: str) -> str:
     """Return the name of a chain set; characters that TFDS and SeqIO refuse become `_`."""
     return re.sub(r"\W", "_", f"{benchmark}_{style}_{teacher}", flags=re.ASCII)
+
+
+def check_name(name: str) -> None:
+    """Raise UserError where TFDS or a file system would refuse a set's name."""
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or len(name) > 200:
+        raise UserError(
+            f"{name!r} cannot name a set: wanted at most 200 letters, digits and _, a letter first"
+        )
 
 
 def examples_of(name: str) -> int:

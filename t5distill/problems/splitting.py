@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from t5distill.errors import UserError
 from t5distill.records import SPLITS, Problem
 
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 _TOKEN = re.compile(r"\w+|[^\w\s.,;:!?'\"‘’“”]")
 
 Group = list[Problem]
@@ -27,7 +28,8 @@ def normalised(question: str) -> str:
 
     Case, spacing, Unicode form and sentence punctuation do not count; words, digits and signs do.
     """
-    return " ".join(_TOKEN.findall(unicodedata.normalize("NFKC", question).casefold()))
+    question = _INVISIBLE.sub("", unicodedata.normalize("NFKC", question))
+    return " ".join(_TOKEN.findall(question.casefold()))
 
 
 def identity(problem: Problem) -> str:

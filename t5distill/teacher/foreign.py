@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from t5distill.errors import UserError
 from t5distill.problems.splitting import normalised
-from t5distill.records import Chain, Problem
+from t5distill.records import Chain, Problem, decoded
 
 Path = str | os.PathLike[str]
 
@@ -70,13 +70,16 @@ def read(
     else:
         texts = _joined(paths, questions, rows, id_field, text_field)
     by_question = _by_question(problems.values())
+    samples: collections.Counter[str] = collections.Counter()
     chains, strangers = [], 0
     for row, some in zip(questions, texts, strict=True):
         problem = _problem(row, by_question, rows)
         if problem is None:
             strangers += len(some)
             continue
-        for sample, text in enumerate(some):
+        for text in some:
+            sample = samples[problem.id]
+            samples[problem.id] += 1
             chains.append(
                 Chain(problem_id=problem.id, style=style, text=text, teacher=teacher, sample=sample)
             )
@@ -95,10 +98,11 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     with _opened(path) as f:
         for number, line in enumerate(f, start=1):
             try:
-                rows.append(json.loads(line.decode("utf-8")))
-            except ValueError as e:
+                if line.strip():
+                    rows.append(decoded(line))
+            except (ValueError, RecursionError) as e:
                 raise UserError(f"{path}:{number}: not JSON: {e}") from e
-            if not isinstance(rows[-1], dict):
+            if rows and not isinstance(rows[-1], dict):
                 raise UserError(f"{path}:{number}: wanted a JSON object")
     return rows
 
@@ -107,8 +111,8 @@ def _list(path: pathlib.Path) -> list[str]:
     """Read one JSON list of texts."""
     with _opened(path) as f:
         try:
-            found = json.loads(f.read().decode("utf-8"))
-        except ValueError as e:
+            found = decoded(f.read())
+        except (ValueError, RecursionError) as e:
             raise UserError(f"{path}: not JSON: {e}") from e
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise UserError(f"{path}: wanted a JSON list of texts (JSON Lines end in .jsonl)")
@@ -130,23 +134,31 @@ def _joined(
     text_field: str,
 ) -> list[list[str]]:
     """Return the texts of each row, found by its id; a row may have none."""
-    found: dict[Any, list[str]] = collections.defaultdict(list)
+    known = collections.Counter(_id(row, id_field) for row in questions)
+    twice = next((name for name, count in known.items() if count > 1), None)
+    if twice is not None:
+        raise UserError(f"{rows}: {known[twice]} rows have {id_field} {twice}, wanted one of each")
+    found: dict[str, list[str]] = collections.defaultdict(list)
     for path in paths:
         for number, line in enumerate(_lines(path), start=1):
             text = line.get(text_field)
             some = text if isinstance(text, list) else [text]
             texts = [one for one in some if isinstance(one, str)]
-            if id_field not in line or len(texts) < len(some):
+            if line.get(id_field) is None or len(texts) < len(some):
                 raise UserError(
                     f"{path}:{number}: has {', '.join(line)}; wanted {id_field} (--id-field) and a "
                     f"text in {text_field} (--text-field)"
                 )
-            found[line[id_field]] += texts
-    known = {row.get(id_field) for row in questions}
+            found[_id(line, id_field)] += texts
     stranger = next((name for name in found if name not in known), None)
     if stranger is not None:
-        raise UserError(f"{paths[0]}: {id_field} {stranger!r} is in no row of {rows}")
-    return [found.get(row.get(id_field), []) for row in questions]
+        raise UserError(f"{paths[0]}: {id_field} {stranger} is in no row of {rows}")
+    return [found.get(_id(row, id_field), []) for row in questions]
+
+
+def _id(line: dict[str, Any], id_field: str) -> str:
+    """Return what a line is joined on, as JSON: 7 is not "7"."""
+    return json.dumps(line.get(id_field))
 
 
 def _by_question(problems: Iterable[Problem]) -> dict[str, list[Problem]]:

@@ -159,8 +159,8 @@ def make(args: argparse.Namespace) -> Plan:
     prices = Prices(args.price_prompt, args.price_completion)
     if money is not None and 0.0 in (prices.prompt, prices.completion):
         raise UserError(
-            f"--budget {args.budget} is money: give --price-prompt and --price-completion, both, or a "
-            "budget in tokens, e.g. 2000000tokens"
+            f"--budget {args.budget} is money: give both --price-prompt and --price-completion, or "
+            "a budget in tokens, e.g. 2000000tokens"
         )
     sampling = Sampling(
         model=server.model if server else EMBEDDED,

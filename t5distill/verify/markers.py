@@ -23,7 +23,8 @@ _MARKER = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
-_END = re.compile(r"\n|[.!?]+(?=[\s\"')\]}$]|$)")
+# Begun at the start of a run of marks only: from each of them it would take quadratic time.
+_END = re.compile(r"\n|(?<![.!?])[.!?]++(?=[\s\"')\]}$]|$)")
 # A text with more marks than this is a loop; only its last ones are looked at.
 MAX_MARKS = 1000
 

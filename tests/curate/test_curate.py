@@ -1,6 +1,7 @@
 import collections
 import json
 import os
+import pathlib
 import random
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from t5distill.__main__ import main
+from t5distill.curate import staging
 from t5distill.curate.choosing import choose
 from t5distill.curate.curating import curate_set
 from t5distill.curate.filtering import KEPT, NEGATIVE, Filter, Rules
@@ -129,6 +131,25 @@ def test_log_probabilities_are_cut_with_their_text():
     assert [t["text"] for t in decided.chain.meta["tokens"]] == words[:11]
 
 
+@pytest.mark.parametrize("tokens", [None, 5, ["a"], [{"t": 1}], [{"text": 5}], []])
+def test_tokens_of_another_form_go_with_the_text_they_belonged_to(tokens):
+    [decided] = decide([chain(1, "1 + 5 = 6. The answer is 6.\n\nQ: And?", tokens=tokens)])
+    assert decided.chain.meta == {"cut": len("\n\nQ: And?")}
+
+
+def test_what_an_earlier_curation_said_is_forgotten():
+    before = chain(1, "1 + 5 = 6. The answer is 6.", reason="cap", detail="old", cut=3, mine=1)
+    [decided] = decide([before])
+    assert decided.fate == KEPT and decided.chain.meta == {"mine": 1}
+
+
+def test_a_chain_that_is_verified_by_half_is_not_kept():
+    """The judge reads up to the question in its middle, and would find 6."""
+    text = "First 1 + 5 = 6.\nQuestion: what if he loses one?\n6 - 1 = 5. The answer is 5."
+    [decided] = decide([chain(1, text)])
+    assert decided.chain.meta["reason"] == "no_answer"
+
+
 def test_how_chains_are_chosen():
     texts = [
         "1 + 5 = 6. The answer is 6.",
@@ -199,6 +220,10 @@ def test_gold_solutions_are_chains_too(tmp_path, monkeypatch):
         ([chain(1, "7")], [], "none of 1 chains was kept ({'wrong': 1})"),
         ([chain(1, "6")], ["--choose", "best"], "first, random"),
         ([chain(1, "6")], ["--per-problem", "0"], "at least 1"),
+        ([chain(1, "6")], ["--workers", "-1"], "at least 1"),
+        ([chain(1, "6")], ["--near-duplicates", "nan"], "wanted a share above 0"),
+        ([chain(1, "6")], ["--teacher", "nobody"], "with --teacher nobody"),
+        ([chain(1, "6", 10**30)], [], "no number of this world"),
         ([chain(1, "6")], ["--against", "nowhere.jsonl"], "no such file"),
         ([chain(1, "6")], ["--lengths", "64", "64", "--vocab", "latin"], "'latin'"),
         ([chain(1, "6 \ud800")], [], "chains.jsonl:1"),
@@ -244,6 +269,7 @@ def test_any_order_and_any_number_of_processes_give_the_same_files(tmp_path, mon
 
 
 def test_a_killed_run_damages_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "_JUST_MADE_S", 0.0)
     problems = {f"p{i}": problem(i) for i in range(1500)}
     command = files(tmp_path, monkeypatch, problems.values(), many(1500, 1))
     command += ["--chains", str(tmp_path / "chains.jsonl")]
@@ -266,6 +292,20 @@ def test_a_killed_run_damages_nothing(tmp_path, monkeypatch):
     assert main(command) == 0
     assert sorted(p.name for p in out.iterdir()) == sorted(before)
     assert json.loads((out / "curation.json").read_text())["in"] == 12_000
+
+
+def test_workers_end_with_a_killed_parent(tmp_path, monkeypatch):
+    problems = {f"p{i}": problem(i) for i in range(1500)}
+    command = files(tmp_path, monkeypatch, problems.values(), many(1500, 8))
+    command += ["--chains", str(tmp_path / "chains.jsonl"), "--workers", "2"]
+    process = subprocess.Popen([sys.executable, "-m", "t5distill", *command])
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while process.poll() is None and len(found := children.read_text().split()) < 3:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    while any(pathlib.Path(f"/proc/{pid}").exists() for pid in found):
+        time.sleep(0.05)
 
 
 def test_no_chain_kept_leaves_the_earlier_set(tmp_path, monkeypatch, capsys):

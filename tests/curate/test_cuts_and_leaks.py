@@ -32,3 +32,22 @@ def test_leak(case):
         split="train",
     )
     assert (leaks.find(case["text"], problem) is not None) == case["leak"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2 + 3 = 5.{}The answer is 5.".format("\n" * 200_000),
+        "2 + 3 = 5.{}x".format(" " * 200_000),
+        "{}x".format("</s>  " * 50_000),
+        "a.{}!The answer is 18".format("." * 200_000),
+        "The answer is 5. " * 20_000,
+        "Q:" * 100_000,
+        "\n---" * 50_000,
+    ],
+    ids=["lines", "spaces", "end marks", "points", "answers", "questions", "rules"],
+)
+def test_looping_texts_take_linear_time(text, finished):
+    """Quadratic time would keep the suite waiting for hours here."""
+    assert len(cut(text, finished=finished)[0]) <= len(text)
