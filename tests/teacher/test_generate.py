@@ -18,7 +18,7 @@ import pytest
 from t5distill.__main__ import main
 from t5distill.problems import embedded
 from t5distill.records import Chain, read_jsonl, write_jsonl
-from t5distill.teacher import accounts
+from t5distill.teacher import accounts, showing
 from t5distill.teacher.client import Client, NoReplyError, Server
 from t5distill.teacher.ledger import Ledger
 from t5distill.teacher.loopback import Faults, LoopbackTeacher
@@ -288,6 +288,11 @@ def test_chains_made_elsewhere_enter_by_the_same_door(problems, tmp_path):
         (("--samples", "0"), "at least 1"),
         (("--samples", "2", "--temperature", "0"), "above 0"),
         (("--body", "[1]"), "JSON object"),
+        (("--limit", "-3"), "at least 1"),
+        (("--timeout", "-1"), "at least"),
+        (("--budget", "5.00", "--price-prompt", "1"), "--price-completion"),
+        (("--price-prompt", "-1"), "at least 0"),
+        (("--style", "program", "--prompt", "zero_shot_cot"), "asks for style cot"),
     ],
 )
 def test_mistakes_are_named(problems, tmp_path, capsys, more, message):
@@ -296,6 +301,35 @@ def test_mistakes_are_named(problems, tmp_path, capsys, more, message):
     assert main([*base, "--teacher", "m@http://127.0.0.1:9/v1", *more]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "l.db").exists()
+
+
+def test_chains_made_with_other_options_are_spoken_of(problems, tmp_path, capsys):
+    path, items = problems
+    ledger = tmp_path / "l.db"
+    with LoopbackTeacher(items) as teacher:
+        assert generate(path, teacher, ledger, "--limit", "5") == 0
+        assert "more cot chains" not in capsys.readouterr().out
+        assert generate(path, teacher, ledger, "--limit", "5", "--show-gold") == 0
+        assert "the ledger has 5 more cot chains" in capsys.readouterr().out
+        assert generate(path, teacher, ledger, "--limit", "5", "--show-gold", "--name", "b") == 0
+        assert "more cot chains" not in capsys.readouterr().out
+
+
+def test_progress_is_told_without_a_terminal(problems, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(showing, "_LINE_EVERY_S", 0.0)
+    path, items = problems
+    with LoopbackTeacher(items) as teacher:
+        assert generate(path, teacher, tmp_path / "l.db") == 0
+    out = capsys.readouterr().out
+    assert f" of {len(items):,} chains, " in out and "s left" in out
+
+
+def test_a_spent_budget_says_what_goes_on(problems, tmp_path, capsys):
+    path, items = problems
+    with LoopbackTeacher(items) as teacher:
+        more = ("--budget", "2000tokens")
+        assert generate(path, teacher, tmp_path / "l.db", *more) == 1
+    assert "with a larger --budget goes on" in capsys.readouterr().out
 
 
 def test_a_server_that_is_not_there(problems, tmp_path, capsys):
