@@ -13,7 +13,6 @@ import time
 
 import pytest
 
-from t5distill import quickstart
 from t5distill.__main__ import main
 from t5distill.api import Student
 from t5distill.problems import embedded
