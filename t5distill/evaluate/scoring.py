@@ -20,6 +20,9 @@ TEXT_STYLES = (None, "answer", "cot")
 
 Samples = Mapping[str, Sequence[Prediction]]
 
+# Ways to an answer that begin at a mark: "The answer is 42", "The answer is (84 / 2)".
+_MARKED = ("marker", "equation")
+
 
 def read_predictions(path: Path) -> list[Prediction]:
     """Read our predictions, or T5X's inference JSONL, line by line.
@@ -166,7 +169,7 @@ def summarise(
         "strict_match": _share(agree["strict_match"], n),
         "flexible_extract": _share(agree["flexible_extract"], n),
         "calculator_after_decoding": _share(agree["calculator"], n),
-        "no_marker": _share(sum(v.extraction != "marker" for v in first.values()), n),
+        "no_marker": _share(sum(v.extraction not in _MARKED for v in first.values()), n),
         "truncated": _share(sum(not s[0].finished for s in samples.values() if s), n),
     }
     k = max((len(s) for s in samples.values()), default=0)

@@ -40,6 +40,11 @@ def run(tmp_path):
     return score
 
 
+def test_an_expression_after_a_mark_is_marked(run):
+    scores, _ = run([problem(0)], [prediction(0, "The answer is (2 + 3).")])
+    assert scores["no_marker"] == 0.0
+
+
 def test_every_problem_counts_and_outcomes_add_up(run):
     scores, verdicts = run(
         [problem(i) for i in range(5)],
