@@ -133,7 +133,8 @@ class Filter:
         verdict = verify.judge(
             text, problem.answer, problem.kind, choices=problem.choices, finished=ended
         )
-        if len(own_part(plain(text))) < len(plain(text)):
+        whole = plain(text)
+        if len(own_part(whole)) < len(whole):
             # The judge reads it up to a question in its middle: only half of it would be verified.
             detail = "Another question begins before the answer."
             verdict = dataclasses.replace(verdict, outcome="no_answer", detail=detail)

@@ -24,8 +24,10 @@ def tokens(text: str) -> list[str]:
 
     Characters that cannot be seen do not count; "forty-five" is 45, and so is "٤٥".
     """
-    text = unicodedata.normalize("NFKC", text.translate(INVISIBLE)).casefold()
-    words = _TOKEN.findall(_SPACELESS.sub(r" \1 ", text))
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(INVISIBLE))
+        text = _SPACELESS.sub(r" \1 ", text)
+    words = _TOKEN.findall(text.casefold())
     found, i = [], 0
     while i < len(words):
         read = None
