@@ -25,8 +25,6 @@ from typing import Any
 from benchmarks import reporting, workload
 from benchmarks.contenders import ENGINES, Contender, ContenderError, Engine, NotInstalledError
 from benchmarks.workload import Turn, Workload
-from t5distill.errors import UserError
-from t5distill.records import write_json
 from t5distill.student.config import T5Config
 
 PHASES = ("training", "decoding")
@@ -81,17 +79,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; return an exit code."""
-    args = parse(arguments)
-    try:
-        report = run(args)
-    except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    print(reporting.tables(report))
-    if args.out:
-        write_json(args.out, report)
-        print(f"\nwritten to {args.out}")
-    return 0 if not report["failed"] else 1
+    report = reporting.measured(run, parse(arguments))
+    return 2 if report is None else int(bool(report["failed"]))
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -131,6 +120,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             report[phase] = rounds(phase, chosen, work, args.rounds, report)
     report["machine"]["load_after"] = os.getloadavg()
     report["seconds"] = time.time() - started
+    print(reporting.tables(report))
     return report
 
 

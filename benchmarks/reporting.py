@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from t5distill.errors import UserError
+from t5distill.records import write_json
+
 median = statistics.median
+
+
+def measured(run: Callable[[Namespace], dict[str, Any]], args: Namespace) -> dict[str, Any] | None:
+    """Run a benchmark and write what it returns to `--out`; None: it said why it could not run."""
+    try:
+        report = run(args)
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return None
+    if args.out:
+        write_json(args.out, report)
+        print(f"\nwritten to {args.out}")
+    return report
 
 
 def heading(report: dict[str, Any]) -> str:

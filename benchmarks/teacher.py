@@ -28,9 +28,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
+from benchmarks import reporting
 from t5distill.errors import UserError
 from t5distill.problems import embedded
-from t5distill.records import write_json, write_jsonl
+from t5distill.records import write_jsonl
 from t5distill.teacher import command, plan, session
 from t5distill.teacher.client import Client, Server
 from t5distill.teacher.loopback import LoopbackProcess
@@ -79,16 +80,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; return an exit code."""
-    args = parse(arguments)
-    try:
-        report = run(args)
-    except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    if args.out:
-        write_json(args.out, report)
-        print(f"\nwritten to {args.out}")
-    return 0
+    return 2 if reporting.measured(run, parse(arguments)) is None else 0
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

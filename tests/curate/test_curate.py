@@ -300,12 +300,19 @@ def test_workers_end_with_a_killed_parent(tmp_path, monkeypatch):
     command += ["--chains", str(tmp_path / "chains.jsonl"), "--workers", "2"]
     process = subprocess.Popen([sys.executable, "-m", "t5distill", *command])
     children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while process.poll() is None and len(found := children.read_text().split()) < 3:
+    found = []
+    while process.poll() is None and len(found) < 3:
+        found = children.read_text().split()
         time.sleep(0.01)
+    assert len(found) == 3, "it ended before it had its workers and their tracker"
     process.kill()
     process.wait()
-    while any(pathlib.Path(f"/proc/{pid}").exists() for pid in found):
+    patience = time.monotonic() + 60
+    while (left := [i for i in found if pathlib.Path(f"/proc/{i}").exists()]) and (
+        time.monotonic() < patience
+    ):
         time.sleep(0.05)
+    assert not left
 
 
 def test_no_chain_kept_leaves_the_earlier_set(tmp_path, monkeypatch, capsys):

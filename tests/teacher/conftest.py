@@ -7,6 +7,7 @@ import json
 import pytest
 
 from t5distill.problems import embedded
+from t5distill.records import write_jsonl
 from t5distill.teacher.loopback import LoopbackTeacher
 
 
@@ -16,6 +17,19 @@ def problems():
         *embedded.generate(count=300, seed=3, split="train"),
         *embedded.generate(count=60, seed=3, split="test", templates="held_out"),
     ]
+
+
+@pytest.fixture(scope="session")
+def write_problems(tmp_path_factory):
+    """Make problems; return the file that they are in, and them."""
+
+    def write(**settings):
+        made = embedded.generate(split="train", **settings)
+        path = tmp_path_factory.mktemp("problems") / "train.jsonl"
+        write_jsonl(path, made)
+        return path, made
+
+    return write
 
 
 @pytest.fixture

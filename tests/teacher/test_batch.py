@@ -15,8 +15,6 @@ import openai
 import pytest
 
 from t5distill.__main__ import main
-from t5distill.problems import embedded
-from t5distill.records import write_jsonl
 from t5distill.teacher import accounts
 from t5distill.teacher.asking import Request
 from t5distill.teacher.batch import book, lines
@@ -28,11 +26,8 @@ QUICK = ("--batch", "--batch-poll", "0.05")
 
 
 @pytest.fixture(scope="module")
-def problems(tmp_path_factory):
-    made = embedded.generate(count=60, seed=1, split="train")
-    path = tmp_path_factory.mktemp("problems") / "train.jsonl"
-    write_jsonl(path, made)
-    return path, made
+def problems(write_problems):
+    return write_problems(count=60, seed=1)
 
 
 def command(path, url, ledger, *more):

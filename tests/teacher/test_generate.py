@@ -36,11 +36,8 @@ FAULTS = Faults(
 
 
 @pytest.fixture(scope="module")
-def problems(tmp_path_factory):
-    made = embedded.generate(count=60, seed=1, split="train")
-    path = tmp_path_factory.mktemp("problems") / "train.jsonl"
-    write_jsonl(path, made)
-    return path, made
+def problems(write_problems):
+    return write_problems(count=60, seed=1)
 
 
 def generate(path, teacher, ledger, *more):

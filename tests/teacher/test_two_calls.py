@@ -12,8 +12,7 @@ import pytest
 
 from t5distill.__main__ import main
 from t5distill.errors import UserError
-from t5distill.problems import embedded
-from t5distill.records import Problem, write_jsonl
+from t5distill.records import Problem
 from t5distill.teacher import accounts, prompts, two_calls
 from t5distill.teacher.ledger import Answer
 from t5distill.teacher.loopback import LoopbackTeacher
@@ -24,11 +23,8 @@ PROMPT = ("--prompt", "zero_shot_two_call")
 
 
 @pytest.fixture(scope="module")
-def problems(tmp_path_factory):
-    made = embedded.generate(count=40, seed=4, split="train")
-    path = tmp_path_factory.mktemp("problems") / "train.jsonl"
-    write_jsonl(path, made)
-    return path, made
+def problems(write_problems):
+    return write_problems(count=40, seed=4)
 
 
 def command(path, url, ledger, *more):
