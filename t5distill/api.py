@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from t5distill import formats
 from t5distill.errors import UserError
 from t5distill.formats import vocabulary as vocabularies
+from t5distill.formats.conversation import Talk
 from t5distill.records import KINDS, Prediction, Problem, Verdict
 from t5distill.student import checkpoints
 from t5distill.student.config import T5Config
@@ -26,7 +27,7 @@ from t5distill.student.decoding import Output, generate_tokens
 from t5distill.student.huggingface import load_huggingface
 from t5distill.student.network import abstract_model, bind, parameters
 from t5distill.student.sharding import parameter_shardings
-from t5distill.verify import extract
+from t5distill.verify import extract_chain
 
 _DEFAULT_STYLE = "cot"
 _DEFAULT_MAX_TOKENS = 256
@@ -256,10 +257,14 @@ class Student:
             split="test",
             choices=choices,
         )
-        inputs = formats.style(style or self.style or _DEFAULT_STYLE).inputs(problem)
+        style = style or self.style or _DEFAULT_STYLE
         limit = max_tokens or self.lengths.get("targets", _DEFAULT_MAX_TOKENS)
-        [[prediction]] = self.generate([inputs], max_tokens=limit)
-        verdict = extract(prediction.text, kind, choices=choices, finished=prediction.finished)
+        talk, finished = Talk(formats.style(style).converse(problem)), False
+        while talk.pending is not None:
+            [[prediction]] = self.generate([talk.pending.text], max_tokens=limit)
+            finished = prediction.finished
+            talk.answer(prediction.text)
+        verdict = extract_chain(talk.text, problem, style=style, finished=finished)
         # Without a gold answer nothing is right or wrong; `detail` says why there is no answer.
         return dataclasses.replace(verdict, outcome=None)
 

@@ -10,6 +10,7 @@ from t5distill import data
 from t5distill.api import Student
 from t5distill.errors import UserError, suggest
 from t5distill.evaluate.inference import infer
+from t5distill.evaluate.rounds import Decoding
 from t5distill.evaluate.sets import EvaluationSet, evaluation_sets
 from t5distill.runtime import import_tasks, use_vocabulary
 from t5distill.student.sharding import make_mesh
@@ -38,6 +39,8 @@ class Decoder:
       random_seed: of `sample`.
       dtype: `float32`, `bfloat16`, or None for the checkpoint's.
       model_parallelism: devices that one copy of the network is spread over.
+      first_checkpoint_path: of two students the one that writes sub-questions, or the rationale
+        that the other answers from; None where one student does both.
     """
 
     checkpoint_path: str
@@ -55,6 +58,7 @@ class Decoder:
     random_seed: int = 0
     dtype: str | None = None
     model_parallelism: int = 1
+    first_checkpoint_path: str | None = None
 
     def __post_init__(self):
         if self.decoding not in DECODINGS:
@@ -76,28 +80,39 @@ class Decoder:
         name = data.resolve(self.eval_task or self.task, self.vocab)
         return evaluation_sets(name, self.split)
 
-    def load(self) -> Student:
-        """Load the student, spread over the devices if there are several."""
+    def load(self) -> tuple[Student, Student | None]:
+        """Load the student, and the one that comes first; spread over the devices if several."""
+        if self.first_checkpoint_path is None:
+            return self._load(self.checkpoint_path), None
+        return self._load(self.checkpoint_path), self._load(self.first_checkpoint_path)
+
+    def _load(self, path: str) -> Student:
         mesh = make_mesh(self.model_parallelism)
         return Student.load(
-            self.checkpoint_path,
+            path,
             vocabulary=self.vocab if self.vocab_path else None,
             dtype=self.dtype,
             mesh=mesh if mesh.size > 1 else None,
         )
 
-    def decode(self, student: Student, each: EvaluationSet, out_path: pathlib.Path) -> str:
+    def decode(
+        self, students: tuple[Student, Student | None], each: EvaluationSet, out_path: pathlib.Path
+    ) -> str:
         """Write the predictions of one set; return a line for the terminal."""
+        student, first = students
         done = infer(
             student=student,
+            first=first,
             problems_path=each.problems_path,
             out_path=out_path,
             style=each.style,
-            max_tokens=self.feature_lengths["targets"],
-            num_samples=self.num_samples,
-            temperature=self.temperature if self.decoding == "sample" else 0.0,
-            beam_size=self.beam_size if self.decoding == "beam" else 1,
-            seed=self.random_seed,
+            decoding=Decoding(
+                max_tokens=self.feature_lengths["targets"],
+                num_samples=self.num_samples,
+                temperature=self.temperature if self.decoding == "sample" else 0.0,
+                beam_size=self.beam_size if self.decoding == "beam" else 1,
+                seed=self.random_seed,
+            ),
         )
         rate = f", {done.tokens / done.wall_s:.0f} tokens/s" if done.tokens else ""
         return (

@@ -45,10 +45,10 @@ def evaluate(*, decoder: Decoder, output_dir: str) -> None:
 
     leads = jax.process_index() == 0
     record = runtime.describe_run()
-    student = decoder.load()
+    students = decoder.load()
     for each in decoder.sets():
         out = pathlib.Path(output_dir) / f"{each.task}-{decoder.split}"
-        line = decoder.decode(student, each, out / "predictions.jsonl")
+        line = decoder.decode(students, each, out / "predictions.jsonl")
         if leads:
             print(line)
             score.run(

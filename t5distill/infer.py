@@ -43,9 +43,9 @@ def infer(*, decoder: Decoder, output_dir: str) -> None:
 
     out = pathlib.Path(output_dir)
     record = runtime.describe_run()
-    student = decoder.load()
+    students = decoder.load()
     lines = [
-        decoder.decode(student, each, out / f"{each.task}-{decoder.split}.jsonl")
+        decoder.decode(students, each, out / f"{each.task}-{decoder.split}.jsonl")
         for each in decoder.sets()
     ]
     if jax.process_index() == 0:

@@ -6,6 +6,7 @@ $T5DISTILL_DATA_DIR when it is read.
 
 from __future__ import annotations
 
+from t5distill import formats
 from t5distill.data.registration import register, register_mixture
 from t5distill.problems import benchmarks, coin_flip, embedded, last_letter
 from t5distill.records import SPLITS
@@ -21,7 +22,10 @@ EVALUATION_ONLY = (
     embedded.HELD_OUT_BENCHMARK,
 )
 BENCHMARKS = tuple(dict.fromkeys((*benchmarks.OFFICIAL, *benchmarks.GENERATED, *EVALUATION_ONLY)))
-STYLES = ("answer", "cot")
+STYLES = tuple(formats.STYLES)
+
+# Zhu et al. 2024, section 3.3.
+ETD = ("program", "equation", "cot")
 
 # Chain sets of the project's own recipes; others are registered by their users. Teacher `gold` is
 # a benchmark's own solutions after curation.
@@ -32,7 +36,7 @@ TEACHERS = (
         for style in ("cot", "answer")
     ),
     ("embedded", "cot", "simulated"),
-    ("embedded", "answer", "simulated"),
+    *(("embedded", style, "simulated") for style in formats.STYLES if style != "cot"),
     ("svamp", "cot", "palm"),
     ("commonsenseqa", "cot", "palm"),
 )
@@ -41,6 +45,9 @@ TEACHERS = (
 # the benchmarks' own where they have them; a teacher's are mixed in by recipes.
 MIXTURES = {
     "magister_2022": ("gsm8k_cot", "coin_flip_cot", "last_letter_cot"),
+    # Zhu et al. 2024: three types of thought in one student, told apart by the end of the question.
+    **{f"etd_{name}": tuple(f"{name}_{s}" for s in ETD) for name in BENCHMARKS},
+    "etd_embedded_simulated": tuple(f"embedded_{s}_simulated" for s in ETD),
     "magister_2022_answer": tuple(
         f"{name}_answer"
         for name in ("gsm8k", "mawps", "asdiv", "strategyqa", "coin_flip", "last_letter")

@@ -2,7 +2,8 @@
 
 The reasons, in the order in which they are looked for (the first that applies is the one counted):
 
-    wrong, no_answer, truncated, error   the verdict of `verify.judge` on the chain without run-on
+    wrong, no_answer, truncated,         the verdict of `verify.judge_chain` on the chain without
+    error, timeout, rejected             run-on; programs are run, equations solved
     leak             it gives away that the teacher was shown the answer
     wrong_step       an equation in it is false, though the answer is right
     too_long         longer than the student reads or writes, in its tokens
@@ -28,6 +29,7 @@ from t5distill.errors import UserError, suggest
 from t5distill.formats import vocabulary
 from t5distill.records import Chain, Problem
 from t5distill.verify.calculator import check_steps
+from t5distill.verify.execution import executed_style
 from t5distill.verify.plain import own_part, plain
 
 REASONS = (
@@ -35,6 +37,8 @@ REASONS = (
     "no_answer",
     "truncated",
     "error",
+    "timeout",
+    "rejected",
     "leak",
     "wrong_step",
     "too_long",
@@ -130,11 +134,9 @@ class Filter:
         """Decide on a chain apart from the problem's others."""
         finished = chain.meta.get("finish_reason") != "length"
         text, ended = cut(chain.text, style=chain.style, finished=finished)
-        verdict = verify.judge(
-            text, problem.answer, problem.kind, choices=problem.choices, finished=ended
-        )
+        verdict = verify.judge_chain(text, problem, style=chain.style, finished=ended)
         whole = plain(text)
-        if len(own_part(whole)) < len(whole):
+        if not executed_style(chain.style) and len(own_part(whole)) < len(whole):
             # The judge reads it up to a question in its middle: only half of it would be verified.
             detail = "Another question begins before the answer."
             verdict = dataclasses.replace(verdict, outcome="no_answer", detail=detail)
@@ -142,7 +144,7 @@ class Filter:
         negative = self._rules.negatives and verdict.outcome == "wrong"
         if verdict.outcome != "correct" and not negative:
             return Decided(_rejected(chain, str(verdict.outcome), verdict.detail), REJECTED, None)
-        if not negative and (found := self._flaw(problem, text)):
+        if not negative and (found := self._flaw(problem, text, chain.style)):
             return Decided(_rejected(chain, *found), REJECTED, None)
         tokens, found = self._length(problem, chain)
         found = found or overlap or self._overlap.of_text(text)
@@ -150,12 +152,12 @@ class Filter:
             return Decided(_rejected(chain, *found), REJECTED, tokens)
         return Decided(chain, NEGATIVE if negative else KEPT, tokens)
 
-    def _flaw(self, problem: Problem, text: str) -> tuple[str, str] | None:
+    def _flaw(self, problem: Problem, text: str, style: str) -> tuple[str, str] | None:
         """Return what is wrong with a chain whose answer is right."""
-        leak = leaks.find(text, problem)
+        leak = leaks.find(text, problem, style=style)
         if leak:
             return "leak", leak
-        if self._rules.keep_wrong_steps:
+        if self._rules.keep_wrong_steps or executed_style(style):
             return None
         wrong = next((step for step in check_steps(text) if not step.ok), None)
         return ("wrong_step", f"False: {wrong.equation!r}.") if wrong else None

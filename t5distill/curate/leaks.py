@@ -13,6 +13,7 @@ import re
 from t5distill.curate.texts import tokens
 from t5distill.records import Problem
 from t5distill.verify import judge
+from t5distill.verify.execution import executed_style
 from t5distill.verify.markers import marked_pieces
 from t5distill.verify.plain import plain
 
@@ -55,13 +56,19 @@ _FIRST_STATEMENT = re.compile(r"(?:[^.!?\n]|[.!?](?!\s|$))+")
 _RESULT = re.compile(r"=\s*\$?\s*(\d[\d,]*(?:\.\d+)?)")
 _ARITHMETIC = re.compile(r"[=+*/×÷]|\d\s*[-−]\s*\d|\b(?:times|plus|minus|divided)\b")
 
+# Operators, and calls other than of the function that is the program itself.
+_CALCULATES = re.compile(r"[-+*/%<>^×÷−]|(?<!def )\b(?!solution|print)\w+\(|\bfor\b")
+_COMMENT = re.compile(r"#.*")
 
-def find(text: str, problem: Problem) -> str | None:
+
+def find(text: str, problem: Problem, *, style: str = "cot") -> str | None:
     """Return what gives a right chain away, as a sentence for a person, or None.
 
     Args:
       text: a chain whose answer is right.
       problem: with the question and the gold answer.
+      style: of the chain. A program or a system that calculates nothing states the answer, unless
+        it can be copied from the question.
     """
     text = plain(text)
     asked = problem.question.lower()
@@ -71,6 +78,12 @@ def find(text: str, problem: Problem) -> str | None:
         spoken = _SPOKEN_OF.search(text)
     if spoken:
         return f"It speaks of an answer that was shown: {spoken[0]!r}."
+    if executed_style(style):
+        asked_for = tokens(problem.answer)
+        copied = asked_for and asked_for[0] in tokens(problem.question)
+        if not copied and not _CALCULATES.search(_COMMENT.sub("", text)):
+            return "It states the answer without working it out."
+        return None
     if _marked_first(text, problem) or _option_first(text, problem):
         return "The answer stands before the reasoning."
     if problem.kind == "numeric" and _value_first(text, problem):

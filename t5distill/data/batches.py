@@ -9,6 +9,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from t5distill.data.converters import TARGET_WEIGHTS, WeightedConverter
+from t5distill.formats.example import WHOLE_WEIGHT
+
 Batch = dict[str, np.ndarray]
 
 
@@ -48,17 +51,22 @@ def stream_batches(
       use_cached: read SeqIO's offline cache.
 
     Yields:
-      int32 arrays `[batch_size, length]`: encoder_input_tokens, decoder_input_tokens,
+      int32 arrays `[batch_size, length]` (loss weights are float32 where a task's examples weigh
+      unequally): encoder_input_tokens, decoder_input_tokens,
       decoder_target_tokens, decoder_loss_weights and, if packed, encoder_segment_ids,
       encoder_positions, decoder_segment_ids and decoder_positions.
 
     Raises:
       UserError: the task's data is missing.
     """
+    weighted = TARGET_WEIGHTS in seqio.get_mixture_or_task(task).output_features
+    own = {TARGET_WEIGHTS: lengths["targets"]} if weighted else {}
     dataset = seqio.get_dataset(
         task,
-        task_feature_lengths=dict(lengths),
-        feature_converter=seqio.EncDecFeatureConverter(pack=pack),
+        task_feature_lengths={**lengths, **own},
+        feature_converter=(WeightedConverter if weighted else seqio.EncDecFeatureConverter)(
+            pack=pack
+        ),
         dataset_split=split,
         use_cached=use_cached,
         shuffle=shuffle,
@@ -68,7 +76,8 @@ def stream_batches(
         seed=seed,
     )
     dataset = dataset.batch(batch_size, drop_remainder=repeat).skip(start_step)
-    return _filled(dataset, batch_size)
+    batches = _filled(dataset, batch_size)
+    return map(_with_shares, batches) if weighted else batches
 
 
 def read_examples(
@@ -99,6 +108,12 @@ def read_examples(
         choices = [choice.decode("utf-8") for choice in example["choices"]]
         tokens = {name: example[name] for name in ("inputs", "targets")}
         yield {**tokens, **decoded, "choices": choices or None}
+
+
+def _with_shares(batch: Batch) -> Batch:
+    """Return a batch whose loss weights are shares of 1, float32, no longer whole numbers."""
+    weights = batch["decoder_loss_weights"] / np.float32(WHOLE_WEIGHT)
+    return {**batch, "decoder_loss_weights": weights.astype(np.float32)}
 
 
 def _filled(dataset: Any, batch_size: int) -> Iterator[Batch]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.struct
 import numpy as np
 import seqio
 
 from t5distill.formats.vocabulary import EOS_ID, PAD_ID
-from t5distill.records import OUTCOMES
+from t5distill.records import OUTCOMES, Problem
 
 
 def outcome_shares(
-    targets: Sequence[Mapping[str, Any]], predictions: Sequence[str]
+    targets: Sequence[Mapping[str, Any]], predictions: Sequence[str], style: str | None = None
 ) -> dict[str, float]:
     """Judge predicted texts.
 
@@ -23,21 +23,26 @@ def outcome_shares(
       targets: for each example its `answer`, `kind` and `choices`, and optionally `finished`: False
         where decoding hit its length limit.
       predictions: the decoded texts.
+      style: how they are written; a text where None.
 
     Returns:
       `accuracy` and `outcome/...` for every outcome, each in percent of the examples.
     """
-    from t5distill.verify import judge
+    from t5distill.verify import judge_chain
 
     counts: collections.Counter[str] = collections.Counter()
     for target, text in zip(targets, predictions, strict=True):
-        verdict = judge(
-            text,
-            target["answer"],
-            target["kind"],
+        problem = Problem(
+            id=target.get("id", ""),
+            question="",
+            answer=target["answer"],
+            kind=target["kind"],
+            benchmark="",
+            split="test",
             choices=target["choices"],
-            finished=target.get("finished", True),
         )
+        finished = target.get("finished", True)
+        verdict = judge_chain(text, problem, style=style, finished=finished)
         counts[str(verdict.outcome)] += 1
     percent = 100.0 / max(len(predictions), 1)
     shares = {f"outcome/{outcome}": percent * counts[outcome] for outcome in OUTCOMES}
@@ -52,11 +57,13 @@ class Outcomes(seqio.metrics.Metric):
     before its end of sequence, and a cut-off chain without an answer counts as truncated.
 
     Attributes:
+      style: how the texts are written, see `outcomes_of`.
       shares: what `compute` returns, in percent.
       targets_and_inferences: what SeqIO's JSON logger writes.
     """
 
     model_output_type: seqio.metrics.ModelOutputType = seqio.metrics.ModelOutputType.PREDICTION
+    style: ClassVar[str | None] = None
     shares: dict[str, float] = flax.struct.field(pytree_node=False, default_factory=dict)
     targets_and_inferences: dict[str, Any] = flax.struct.field(
         pytree_node=False, default_factory=dict
@@ -91,13 +98,18 @@ class Outcomes(seqio.metrics.Metric):
             targets.append({**gold(example), "finished": is_finished(tokens)})
             texts.append(vocabulary.decode(tokens.tolist()))
         return cls(
-            shares=outcome_shares(targets, texts),
+            shares=outcome_shares(targets, texts, cls.style),
             targets_and_inferences={"targets": targets, "output": texts, "prediction": texts},
         )
 
     def compute(self) -> dict[str, float]:
         """Return accuracy and every outcome's share, in percent."""
         return self.shares
+
+
+def outcomes_of(style: str) -> seqio.metrics.Metric:
+    """Return `Outcomes` for texts of a style; SeqIO asks the class, so each style has its own."""
+    return type(f"Outcomes_{style}", (Outcomes,), {"style": style})()
 
 
 def gold(example: Mapping[str, Any]) -> dict[str, Any]:

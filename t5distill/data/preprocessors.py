@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,8 @@ from t5distill.records import Chain, Problem
 # Tokenised sets below this size stay in memory between epochs: about 4 KB an example.
 _MOST_IN_MEMORY = 100_000
 
-_FIELDS = ("inputs", "targets", "id", "answer", "kind")
+_FIELDS = ("inputs", "targets")
+_OF_PROBLEM = ("id", "answer", "kind")
 
 
 def render(dataset: tf.data.Dataset, *, style: str) -> tf.data.Dataset:
@@ -25,33 +27,71 @@ def render(dataset: tf.data.Dataset, *, style: str) -> tf.data.Dataset:
       style: one of `formats.STYLES`.
 
     Returns:
-      examples of `inputs`, `targets`, `id`, `answer`, `kind`, `choices` (string vector, empty where
-      the problem has none) and `id_pretokenized`, which T5X's inference JSONL keeps.
+      examples of `inputs`, `targets`, `weight` (an integer, `formats.example.WHOLE_WEIGHT` is 1),
+      `id`, `answer`, `kind`, `choices` (string vector, empty where the problem has none) and
+      `id_pretokenized`, which T5X's inference JSONL keeps. A chain gives one example or several.
     """
     texts = functools.partial(_texts, style=style)
 
-    def one(pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        *fields, choices = tf.numpy_function(
-            texts, [pair["problem"], pair["chain"]], [tf.string] * (len(_FIELDS) + 1)
+    def all_of(pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        types = [tf.string, tf.string, tf.int32, *[tf.string] * len(_OF_PROBLEM), tf.string]
+        inputs, targets, weights, *fields, choices = tf.numpy_function(
+            texts, [pair["problem"], pair["chain"]], types
         )
-        example = dict(zip(_FIELDS, fields, strict=True))
-        for tensor in example.values():
+        for tensor in (inputs, targets, weights, choices):
+            tensor.set_shape([None])
+        for tensor in fields:
             tensor.set_shape([])
-        choices.set_shape([None])
-        return {**example, "choices": choices, "id_pretokenized": example["id"]}
+        of_problem = dict(zip(_OF_PROBLEM, fields, strict=True))
+        examples = {"inputs": inputs, "targets": targets, "weight": weights}
+        return {**examples, **of_problem, "choices": choices}
 
-    return dataset.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    def each(examples: dict[str, tf.Tensor]) -> tf.data.Dataset:
+        rest = {k: v for k, v in examples.items() if k not in (*_FIELDS, "weight")}
+        rest["id_pretokenized"] = rest["id"]
+        columns: Any = {k: examples[k] for k in (*_FIELDS, "weight")}
+        return tf.data.Dataset.from_tensor_slices(columns).map(lambda one: {**one, **rest})
+
+    whole = dataset.map(all_of, num_parallel_calls=tf.data.AUTOTUNE)
+    if formats.style(style).several is None:
+        # One example a pair: no data set of its own for each of them.
+        first = {k: 0 for k in (*_FIELDS, "weight")}
+        return whole.map(lambda e: {**e, **{k: e[k][0] for k in first}, "id_pretokenized": e["id"]})
+    flat = whole.flat_map(each)
+    if 0 <= int(whole.cardinality()) <= _MOST_IN_MEMORY:
+        # TensorFlow cannot know how many there are, and `keep_in_memory` asks.
+        counts = whole.map(lambda examples: tf.size(examples["weight"], tf.int64))
+        count = counts.reduce(np.int64(0), lambda total, n: total + n)
+        flat = flat.apply(tf.data.experimental.assert_cardinality(count))
+    return flat
 
 
 def _texts(problem_json: bytes, chain_json: bytes, *, style: str) -> tuple:
-    """Return `_FIELDS` and the choices of one pair."""
+    """Return the examples of one pair as columns, and what is known of their problem."""
     problem = records.from_object(Problem, json.loads(problem_json))
     chain = records.from_object(Chain, json.loads(chain_json)) if chain_json else None
-    inputs, targets, _ = formats.style(style)
-    fields = (inputs(problem), targets(problem, chain), problem.id, problem.answer, problem.kind)
-    encoded = [np.array(field.encode("utf-8"), dtype=object) for field in fields]
-    choices = [choice.encode("utf-8") for choice in problem.choices or ()]
-    return *encoded, np.array(choices, dtype=object)
+    examples = formats.style(style).examples(problem, chain)
+    columns = [_strings(e.inputs for e in examples), _strings(e.targets for e in examples)]
+    weights = np.array([e.weight for e in examples], np.int32)
+    fields = [_strings([getattr(problem, name)])[0] for name in _OF_PROBLEM]
+    return *columns, weights, *fields, _strings(problem.choices or ())
+
+
+def _strings(texts) -> np.ndarray:
+    return np.array([text.encode("utf-8") for text in texts], dtype=object)
+
+
+def weigh(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Give every target token its example's weight, as the feature `target_weights`.
+
+    It is an integer feature as long as the targets, so that packing carries it along.
+    """
+
+    def one(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        weights = tf.fill(tf.shape(example["targets"]), example["weight"])
+        return {**example, "target_weights": weights}
+
+    return dataset.map(one, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def keep_in_memory(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import seqio
 
 from t5distill import formats
 from t5distill.curate import tfds_writer
 from t5distill.data import metrics, preprocessors, sources
+from t5distill.data.converters import TARGET_WEIGHTS
 from t5distill.data.sources import ChainSet, ChainSource
 from t5distill.data.vocabularies import vocabulary
 from t5distill.errors import UserError
 from t5distill.formats.vocabulary import VOCABULARIES
-from t5distill.records import SPLITS
+from t5distill.records import SPLITS, STYLES
 
 # Large enough to shuffle the benchmarks here whole; about 4 KB an example.
 _SHUFFLE_BUFFER = 10_000
@@ -130,17 +131,27 @@ def resolve(name: str, vocab: str) -> str:
 
 
 def _register_curated(plain: str, vocab: str) -> bool:
-    """Register the curated set of a name, or of a name with `answer` in place of its style."""
-    for found in (plain, plain.replace("_answer_", "_cot_")):
+    """Register the curated set of a name, or of one with a style that is made from its chains."""
+    for style, found in _curated_names(plain):
         manifest = sources.curated_manifest(found)
         if manifest is None or len(manifest.get("benchmarks", ())) != 1:
             continue
-        style = manifest["styles"][0] if found == plain else "answer"
+        style = style or manifest["styles"][0]
         benchmark = manifest["benchmarks"][0]
         splits = sorted({"train", *sources.present_splits(benchmark)}, key=SPLITS.index)
         register(plain, benchmark=benchmark, style=style, vocab=vocab, chains=found, splits=splits)
         return True
     return False
+
+
+def _curated_names(plain: str) -> Iterator[tuple[str | None, str]]:
+    """Yield the sets that a task's name may stand for, with the style that its name says."""
+    yield None, plain
+    # The longest name first: `socratic_iterative` before `socratic`.
+    for style in sorted(formats.STYLES, key=len, reverse=True):
+        chains = formats.style(style).chains
+        if chains != style and f"_{style}_" in plain:
+            yield style, plain.replace(f"_{style}_", f"_{chains}_")
 
 
 def _chain_set(benchmark: str, style: str, teacher: str | None, chains: str | None) -> ChainSet:
@@ -150,9 +161,10 @@ def _chain_set(benchmark: str, style: str, teacher: str | None, chains: str | No
     elif teacher is None:
         return ChainSet(benchmark, style)
     else:
-        own = tfds_writer.set_name(benchmark, style, teacher)
-        names = (own, tfds_writer.set_name(benchmark, "cot", teacher))
-        names = names if style == "answer" else names[:1]
+        made_from = dict.fromkeys((style, formats.style(style).chains))
+        names = tuple(
+            tfds_writer.set_name(benchmark, each, teacher) for each in made_from if each in STYLES
+        )
     return ChainSet(benchmark, style, names, one_per_problem=style == "answer")
 
 
@@ -166,10 +178,15 @@ def _add_task(name: str, source: ChainSource, *, style: str, vocab: str) -> None
     if name in seqio.MixtureRegistry.names():
         raise UserError(f"{name} is registered already, as a mixture")
     feature = seqio.Feature(vocabulary=vocabulary(vocab), add_eos=True)
+    features = {"inputs": feature, "targets": feature}
+    weighing = []
+    if formats.style(style).weighted:
+        features[TARGET_WEIGHTS] = seqio.Feature(seqio.PassThroughVocabulary(0), add_eos=False)
+        weighing = [preprocessors.weigh]
     seqio.TaskRegistry.add(
         name,
         source=source,
-        output_features={"inputs": feature, "targets": feature},
+        output_features=features,
         preprocessors=[
             functools.partial(preprocessors.render, style=style),
             seqio.preprocessors.tokenize,
@@ -177,7 +194,8 @@ def _add_task(name: str, source: ChainSource, *, style: str, vocab: str) -> None
             seqio.CacheDatasetPlaceholder(),
             # Before SeqIO trims: a target that is cut teaches no early end of sequence.
             seqio.preprocessors.append_eos,
+            *weighing,
         ],
-        metric_objs=[metrics.Outcomes()],
+        metric_objs=[metrics.outcomes_of(style)],
         shuffle_buffer_size=_SHUFFLE_BUFFER,
     )

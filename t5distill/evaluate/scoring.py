@@ -15,13 +15,10 @@ from t5distill.evaluate import statistics
 from t5distill.records import OUTCOMES, Path, Prediction, Problem, Verdict, from_object
 from t5distill.verify import calculator
 
-# Styles whose chain is text that states its answer.
-TEXT_STYLES = (None, "answer", "cot")
-
 Samples = Mapping[str, Sequence[Prediction]]
 
 # Ways to an answer that begin at a mark: "The answer is 42", "The answer is (84 / 2)".
-_MARKED = ("marker", "equation")
+_MARKED = ("marker", "equation", "executed", "solved")
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -94,16 +91,8 @@ def judge_predictions(problems: Sequence[Problem], samples: Samples) -> list[Ver
     verdicts = []
     for problem in problems:
         for prediction in samples.get(problem.id, ()):
-            if prediction.style not in TEXT_STYLES:
-                raise UserError(
-                    f"style {prediction.style!r} is not text to be read; wanted answer or cot"
-                )
-            verdict = verify.judge(
-                prediction.text,
-                problem.answer,
-                problem.kind,
-                choices=problem.choices,
-                finished=prediction.finished,
+            verdict = verify.judge_chain(
+                prediction.text, problem, style=prediction.style, finished=prediction.finished
             )
             verdicts.append(
                 dataclasses.replace(verdict, problem_id=problem.id, sample=prediction.sample)

@@ -11,8 +11,7 @@ import seqio
 from t5distill.data.sources import ChainSource
 from t5distill.errors import UserError
 from t5distill.evaluate import scoring
-from t5distill.evaluate.inference import Generator
-from t5distill.formats import style as style_named
+from t5distill.evaluate.rounds import Decoding, Generator, Rounds
 from t5distill.records import OUTCOMES, Problem, data_dir, read_jsonl
 
 
@@ -100,25 +99,13 @@ def measure(
     outcomes = []
     for each in sets:
         problems = list(read_jsonl(Problem, each.problems_path))[:limit]
-        inputs = style_named(each.style).inputs
-        texts = [inputs(problem) for problem in problems]
-        predictions = student.generate(
-            texts,
-            max_tokens=max_tokens,
-            num_samples=1,
-            temperature=0.0,
-            top_k=0,
-            top_p=1.0,
-            beam_size=1,
-            seed=0,
-            indices=None,
-            slots=None,
-            progress=None,
+        rounds = Rounds(
+            student=student,
+            problems=problems,
+            style=each.style,
+            decoding=Decoding(max_tokens=max_tokens),
         )
-        samples = {
-            problem.id: [dataclasses.replace(first, problem_id=problem.id, style=each.style)]
-            for problem, [first] in zip(problems, predictions, strict=True)
-        }
+        samples = {p.id: chains for p, chains in zip(problems, rounds.run(), strict=True)}
         outcomes += [v.outcome for v in scoring.judge_predictions(problems, samples)]
     shares = {o: outcomes.count(o) / len(outcomes) for o in OUTCOMES}
     return {

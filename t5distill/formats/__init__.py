@@ -1,49 +1,102 @@
 """Between chains and text: what a student reads and writes, one module per style.
 
-`style(name)` gives the two functions of a style. `codec` and `vocabulary` carry any text through
+`style(name)` says how a style is taught and asked. `codec` and `vocabulary` carry any text through
 the vocabularies; both are free of TensorFlow, because a trained student answers without it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
-from t5distill.errors import UserError
-from t5distill.formats import answer, cot
+from t5distill import records
+from t5distill.errors import UserError, suggest
+from t5distill.formats import answer, cot, equation, program, socratic
+from t5distill.formats.answer import unfenced
+from t5distill.formats.conversation import Conversation, once
+from t5distill.formats.example import Example
 from t5distill.records import Chain, Problem
 
+__all__ = ["STYLES", "Example", "Style", "gold_chain", "style", "unfenced"]
 
-class Style(NamedTuple):
-    """A style of rationale as text.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a student is taught and asked.
 
     Attributes:
-      inputs: the student's input for a problem.
+      inputs: the student's input for a problem; the first one, where it is asked several times.
       targets: what the student learns to write; the chain may be None, and then the target is the
         gold answer alone.
+      chains: the style of the chains that it is made from.
       needs_chain: whether a training example without a chain makes sense.
+      several: all the examples of a chain, where there is more than that one.
+      weighted: whether its examples count unequally in the loss.
+      asked: the conversation about a problem, where it takes more than one turn.
     """
 
     inputs: Callable[[Problem], str]
     targets: Callable[[Problem, Chain | None], str]
-    needs_chain: bool
+    chains: str
+    needs_chain: bool = True
+    several: Callable[[Problem, Chain | None], list[Example]] | None = None
+    asked: Callable[[Problem], Conversation] | None = None
+    weighted: bool = False
+
+    def examples(self, problem: Problem, chain: Chain | None) -> list[Example]:
+        """Return what is learnt from a chain, or from the problem alone."""
+        if self.several is not None:
+            return self.several(problem, chain)
+        return [Example(self.inputs(problem), self.targets(problem, chain))]
+
+    def converse(self, problem: Problem) -> Conversation:
+        """Begin the conversation that gives a chain for a problem."""
+        return self.asked(problem) if self.asked is not None else once(self.inputs(problem))
+
+
+def _socratic(name: str) -> Style:
+    way = socratic.named(name)
+    assert way is not None
+    return Style(
+        inputs=way.inputs,
+        targets=way.targets,
+        chains="socratic",
+        several=way.examples,
+        asked=way.converse,
+    )
 
 
 STYLES = {
-    "answer": Style(answer.inputs, answer.targets, needs_chain=False),
-    "cot": Style(cot.inputs, cot.targets, needs_chain=True),
+    # The answer needs no chain, and takes its problems from the set of chains of thought.
+    "answer": Style(inputs=answer.inputs, targets=answer.targets, chains="cot", needs_chain=False),
+    "cot": Style(inputs=cot.inputs, targets=cot.targets, chains="cot"),
+    "program": Style(inputs=program.inputs, targets=program.targets, chains="program"),
+    "equation": Style(inputs=equation.inputs, targets=equation.targets, chains="equation"),
+    **{name: _socratic(name) for name in socratic.NAMES},
 }
 
 
 def style(name: str) -> Style:
     """Return the style called `name`; raise UserError where there is none."""
     if name not in STYLES:
-        raise UserError(f"style is {name!r}, wanted one of {', '.join(STYLES)}")
+        raise UserError(f"style is {name!r}; {suggest(name, STYLES)}")
     return STYLES[name]
 
 
 def gold_chain(problem: Problem, *, style: str) -> Chain | None:
-    """Return the benchmark's own solution as a chain of teacher `gold`, or None without one."""
-    if not problem.solution or not problem.solution.strip():
+    """Return the benchmark's own solution as a chain of teacher `gold`, or None without one.
+
+    A benchmark has one solution in words; as sub-questions and solutions where `meta["socratic"]`
+    has that text (GSM8K's Socratic files).
+    """
+    chains = STYLES[style].chains if style in STYLES else style
+    text = {"cot": problem.solution, "socratic": problem.meta.get("socratic")}.get(chains)
+    if not isinstance(text, str) or not text.strip():
         return None
-    return Chain(problem_id=problem.id, style=style, text=problem.solution, teacher="gold")
+    # A style of the students' own is made from chains of another one.
+    return Chain(
+        problem_id=problem.id,
+        style=style if style in records.STYLES else chains,
+        text=text,
+        teacher="gold",
+    )

@@ -6,6 +6,7 @@ import pytest
 
 from t5distill.errors import UserError
 from t5distill.evaluate.inference import infer
+from t5distill.evaluate.rounds import Decoding
 from t5distill.records import Prediction, Problem, read_jsonl, write_jsonl
 
 
@@ -63,9 +64,12 @@ def problems(tmp_path):
 
 
 def run(problems, student, **changes):
-    settings = {"style": "answer", "max_tokens": 8, "num_samples": 2, "seed": 5, **changes}
+    style = changes.pop("style", "answer")
+    decoding = Decoding(**{"max_tokens": 8, "num_samples": 2, "seed": 5, **changes})
     out = problems.with_name("out") / "predictions.jsonl"
-    return out, infer(student=student, problems_path=problems, out_path=out, **settings)
+    return out, infer(
+        student=student, problems_path=problems, out_path=out, style=style, decoding=decoding
+    )
 
 
 def test_writes_predictions_in_the_problems_order(problems):

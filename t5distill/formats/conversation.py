@@ -1,0 +1,58 @@
+"""A student's work on one problem as a conversation: what it is asked, turn by turn.
+
+Most styles ask once. Others go on from what the student wrote: sub-questions first and then their
+solutions. A style says so with a generator, one for each problem and sample, which knows nothing of
+networks and batches; whoever decodes (`evaluate.rounds`) asks the next turn of thousands together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+
+class Ask(NamedTuple):
+    """One turn.
+
+    Attributes:
+      text: what the student reads.
+      first: whether, of two students, the one is asked that comes first: the one that writes
+        sub-questions, or the rationale for the other to answer from.
+    """
+
+    text: str
+    first: bool = False
+
+
+# Yields what to ask, is sent what was written, and returns the whole chain.
+Conversation = Generator[Ask, str, str]
+
+
+def once(text: str) -> Conversation:
+    """Ask for the chain at once."""
+    return (yield Ask(text))
+
+
+class Talk:
+    """A conversation under way.
+
+    Attributes:
+      pending: what is to be asked next, or None at the end.
+      text: the whole chain, once there is nothing more to ask.
+      turns: how many answers have come.
+    """
+
+    def __init__(self, conversation: Conversation):
+        """Begin it."""
+        self._conversation = conversation
+        self.pending: Ask | None = next(conversation)
+        self.text = ""
+        self.turns = 0
+
+    def answer(self, text: str) -> None:
+        """Go on with what the student wrote."""
+        self.turns += 1
+        try:
+            self.pending = self._conversation.send(text)
+        except StopIteration as end:
+            self.pending, self.text = None, end.value

@@ -1,0 +1,85 @@
+"""The verdict on a chain of any style: texts are read, programs are run, equations are solved."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from t5distill import formats
+from t5distill.records import Problem, Verdict
+from t5distill.verify.judging import extract, judge
+from t5distill.verify.outcomes import Outcome
+
+# Of each executed style the name that its verdicts say the answer was found by.
+EXECUTED = {"program": "executed", "equation": "solved"}
+
+# What a status without a value means for the answer.
+_MEANS = {
+    "several": "no_answer",
+    "none": "no_answer",
+    "inconsistent": "no_answer",
+    "underdetermined": "no_answer",
+    "error": "error",
+    "memory": "error",
+    "timeout": "timeout",
+    "rejected": "rejected",
+}
+
+
+def executed_style(style: str | None) -> str | None:
+    """Return `program` or `equation` where chains of a style are executed, else None."""
+    if style is None:
+        return None
+    chains = formats.style(style).chains
+    return chains if chains in EXECUTED else None
+
+
+def judge_chain(
+    text: str, problem: Problem, *, style: str | None = None, finished: bool = True
+) -> Verdict:
+    """Compare the answer of a chain with a problem's gold one, as `judge` does.
+
+    Args:
+      text: the chain.
+      problem: with the gold answer.
+      style: how the chain is written; a text where None.
+      finished: False where decoding stopped at its length limit. A program or a system that was cut
+        off is never executed: what is left of it may run and mean something else.
+    """
+    kind = executed_style(style)
+    if kind is None:
+        return judge(text, problem.answer, problem.kind, choices=problem.choices, finished=finished)
+    if not finished:
+        detail = f"The {kind} was cut off by the length limit."
+        return Verdict(outcome="truncated", gold=problem.answer, detail=detail)
+    found = execute(text, kind)
+    if found.value is None:
+        detail = f"{found.status}: {found.detail}"
+        return Verdict(outcome=_MEANS[found.status], gold=problem.answer, detail=detail)
+    verdict = judge(found.value, problem.answer, problem.kind, choices=problem.choices)
+    return dataclasses.replace(verdict, extraction=EXECUTED[kind])
+
+
+def extract_chain(
+    text: str, problem: Problem, *, style: str | None = None, finished: bool = True
+) -> Verdict:
+    """Return the answer of a chain where there is no gold one; the outcome is None."""
+    kind = executed_style(style)
+    if kind is None:
+        return extract(text, problem.kind, choices=problem.choices, finished=finished)
+    if not finished:
+        return Verdict(outcome="truncated", detail=f"The {kind} was cut off by the length limit.")
+    found = execute(text, kind)
+    if found.value is None:
+        return Verdict(outcome=_MEANS[found.status], detail=f"{found.status}: {found.detail}")
+    verdict = extract(found.value, problem.kind, choices=problem.choices)
+    return dataclasses.replace(verdict, extraction=EXECUTED[kind])
+
+
+def execute(text: str, kind: str) -> Outcome:
+    """Run a program or solve a system of equations."""
+    # The sandbox is loaded by those who need it only.
+    from t5distill.verify.equations import solve_equations
+    from t5distill.verify.programs import run_program
+
+    text = formats.unfenced(text)
+    return run_program(text) if kind == "program" else solve_equations(text)
