@@ -2,10 +2,13 @@
 
 Official: train.jsonl (7,473) and test.jsonl (1,319) of openai/grade-school-math, objects with
 `question` and `answer`; the answer's last line is "#### N". Also `tensorflow_datasets`' gsm8k.
+Beside the files may lie train_socratic.jsonl and test_socratic.jsonl, whose answers are lines
+`sub-question ** solution`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator
@@ -21,9 +24,28 @@ _ANSWER = re.compile(r"\s*(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*", re.ASCII
 
 
 def read(path: pathlib.Path, split: str) -> Iterator[Problem]:
-    """Yield the problems of one official file; ids count its records from 0."""
+    """Yield the problems of one official file; ids count its records from 0.
+
+    Where the Socratic file of the same split lies beside it, `meta["socratic"]` has its text.
+    """
+    decompositions = _decompositions(path.with_name(f"{path.stem}_socratic.jsonl"))
     for index, row in enumerate(source.json_lines(path)):
-        yield _problem(row, f"gsm8k-{split}-{index}", split)
+        problem = _problem(row, f"gsm8k-{split}-{index}", split)
+        text = decompositions.get(" ".join(problem.question.split()))
+        # A few of them come to another answer; they would teach it.
+        if text is not None and text.rpartition(MARKER)[2].replace(",", "").strip() == (
+            problem.answer
+        ):
+            problem = dataclasses.replace(problem, meta={**problem.meta, "socratic": text})
+        yield problem
+
+
+def _decompositions(path: pathlib.Path) -> dict[str, str]:
+    """Return the text of a Socratic file by question; nothing where there is no such file."""
+    if not path.is_file():
+        return {}
+    rows = source.json_lines(path)
+    return {" ".join(row.text("question").split()): row.text("answer") for row in rows}
 
 
 def read_tfds(split: str) -> Iterator[Problem]:

@@ -75,7 +75,7 @@ def test_a_turn_of_all_is_one_call():
     assert [len(c[0].text.splitlines()) for c in chains] == [4, 1, 2, 3]
     # Turn by turn those that are left; conclusions are asked beside the others' solutions.
     assert student.calls == [4, 4, 3, 3, 2, 2, 1, 1]
-    assert [c[0].meta for c in chains][0] == {"tokens": 16, "turns": 8}
+    assert chains[0][0].meta == {"tokens": 16, "turns": 8}
 
 
 @pytest.mark.parametrize("samples", [1, 3])

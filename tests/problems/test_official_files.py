@@ -8,9 +8,11 @@ import re
 
 import pytest
 
-from t5distill import __main__, records
+from t5distill import __main__, formats, records
+from t5distill.formats import socratic
 from t5distill.problems import bbh, benchmarks, splitting
 from t5distill.records import Problem
+from t5distill.verify import judge_chain
 
 FOLDERS = {
     "gsm8k": "gsm8k",
@@ -170,3 +172,17 @@ def test_all_of_bbh():
 
 
 MALFORMED = ("bbh_ruin_names", "bbh_movie_recommendation")
+
+
+def test_gsm8k_takes_the_decompositions_that_lie_beside_it(tmp_path):
+    made = prepared("gsm8k", tmp_path)
+    decomposed = [p for p in made["test"] if "socratic" in p.meta]
+    assert len(decomposed) == 1319
+    assert not any("socratic" in p.meta for p in made["train"])
+    for problem in decomposed:
+        chain = formats.gold_chain(problem, style="socratic")
+        steps = socratic.parse(chain.text)
+        assert steps and all(step.question and step.solution for step in steps)
+        assert len(steps) <= socratic.MAX_STEPS
+        verdict = judge_chain(chain.text, problem, style="socratic")
+        assert verdict.outcome == "correct", (problem.id, verdict)
