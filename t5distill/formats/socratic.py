@@ -181,16 +181,22 @@ def _read_plan(written: str, guidance: str) -> list[str]:
 
 
 def parse(text: str) -> list[Step]:
-    """Return the steps of a chain; lines without `**` belong to the solution before them."""
+    """Return the steps of a chain.
+
+    Lines without `**`, or with nothing before it, belong to the solution before them; a question
+    without a solution is left out.
+    """
     steps: list[Step] = []
     for line in _lines(_FINAL.sub("", reasoning(text))):
         question, separator, solution = line.partition(_SEPARATOR)
-        if separator:
-            steps.append(Step(" ".join(question.split()), " ".join(solution.split())))
+        if not separator:
+            question, solution = "", line
+        question, solution = (" ".join(part.split()) for part in (question, solution))
+        if separator and question:
+            steps.append(Step(question, solution))
         elif steps and not _MARK.match(line):
-            last = steps[-1]
-            steps[-1] = last._replace(solution=f"{last.solution} {line}".strip())
-    return steps
+            steps[-1] = steps[-1]._replace(solution=f"{steps[-1].solution} {solution}".strip())
+    return [step for step in steps if step.solution]
 
 
 def _lines(text: str) -> list[str]:

@@ -182,7 +182,7 @@ def test_gsm8k_takes_the_decompositions_that_lie_beside_it(tmp_path):
     for problem in decomposed:
         chain = formats.gold_chain(problem, style="socratic")
         steps = socratic.parse(chain.text)
-        assert steps and all(step.question and step.solution for step in steps)
+        assert steps and all(step.question and step.solution for step in steps), problem.id
         assert len(steps) <= socratic.MAX_STEPS
         verdict = judge_chain(chain.text, problem, style="socratic")
         assert verdict.outcome == "correct", (problem.id, verdict)
