@@ -106,6 +106,7 @@ class Decoder:
             problems_path=each.problems_path,
             out_path=out_path,
             style=each.style,
+            pool=each.pool(),
             decoding=Decoding(
                 max_tokens=self.feature_lengths["targets"],
                 num_samples=self.num_samples,

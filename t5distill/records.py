@@ -29,7 +29,7 @@ OUTCOMES = (
     "rejected",
     "missing",
 )
-STYLES = ("answer", "cot", "socratic", "program", "equation")
+STYLES = ("answer", "cot", "socratic", "program", "equation", "key_points")
 SPLITS = ("train", "validation", "test")
 
 Path = str | os.PathLike[str]

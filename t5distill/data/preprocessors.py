@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
+import random
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import seqio
 import tensorflow as tf
 
 from t5distill import formats, records
+from t5distill.formats import Drawn, Shot
+from t5distill.formats.fresh import own_rng
 from t5distill.records import Chain, Problem
 
 # Tokenised sets below this size stay in memory between epochs: about 4 KB an example.
@@ -66,6 +71,75 @@ def render(dataset: tf.data.Dataset, *, style: str) -> tf.data.Dataset:
     return flat
 
 
+def identify(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Add what is known of the problem to pairs whose texts are drawn later, see `draw`."""
+
+    def of_problem(problem_json: bytes) -> tuple:
+        return _of_problem(records.from_object(Problem, json.loads(problem_json)))
+
+    def one(pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        types = [tf.string] * (len(_OF_PROBLEM) + 1)
+        *fields, choices = tf.numpy_function(of_problem, [pair["problem"]], types)
+        for tensor in fields:
+            tensor.set_shape([])
+        choices.set_shape([None])
+        known = dict(zip(_OF_PROBLEM, fields, strict=True))
+        return {**pair, **known, "choices": choices, "id_pretokenized": known["id"]}
+
+    return dataset.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def draw(
+    dataset: tf.data.Dataset, *, style: str, pool: Callable[[], Sequence[Shot]]
+) -> tf.data.Dataset:
+    """Draw the texts of a style anew for every example of every epoch.
+
+    What is drawn for a training problem follows from the run's seed; an evaluation problem is
+    always asked alike.
+
+    Args:
+      dataset: as `identify` returns; `chain` is one chain, or the list of a problem's chains.
+      style: one of `formats.STYLES` that draws.
+      pool: gives what demonstrations are drawn from; not called by styles that show none.
+    """
+    found = formats.style(style)
+    make = found.drawn
+    assert make is not None
+    shown = pool() if found.shows else ()
+
+    def text(problem_json: bytes, chain_json: bytes, seed: np.ndarray) -> tuple:
+        problem = records.from_object(Problem, json.loads(problem_json))
+        listed = json.loads(chain_json) if chain_json else []
+        listed = listed if isinstance(listed, list) else [listed]
+        chains = [records.from_object(Chain, chain) for chain in listed]
+        training = problem.split == "train"
+        rng = random.Random(f"{seed.tolist()}") if training else own_rng(problem)
+        example = make(Drawn(problem, chains if training else (), rng, shown))
+        inputs, targets = _strings((example.inputs, example.targets))
+        return inputs, targets, np.int32(example.weight)
+
+    def one(pair: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        drawn = [pair["problem"], pair["chain"], seed]
+        inputs, targets, weight = tf.numpy_function(text, drawn, [tf.string, tf.string, tf.int32])
+        for tensor in (inputs, targets, weight):
+            tensor.set_shape([])
+        rest = {k: v for k, v in pair.items() if k not in ("problem", "chain")}
+        return {**rest, "inputs": inputs, "targets": targets, "weight": weight}
+
+    drawing: Any = seqio.map_over_dataset(one, num_seeds=1)
+    return drawing(dataset)
+
+
+def keep_end(
+    dataset: tf.data.Dataset, sequence_length: Mapping[str, int] | None = None
+) -> tf.data.Dataset:
+    """Cut inputs that are too long at their beginning: the question stands behind what is shown."""
+    if not sequence_length:
+        return dataset
+    room = sequence_length["inputs"] - 1  # for the end of sequence
+    return dataset.map(lambda e: {**e, "inputs": e["inputs"][-room:]})
+
+
 def _texts(problem_json: bytes, chain_json: bytes, *, style: str) -> tuple:
     """Return the examples of one pair as columns, and what is known of their problem."""
     problem = records.from_object(Problem, json.loads(problem_json))
@@ -73,8 +147,13 @@ def _texts(problem_json: bytes, chain_json: bytes, *, style: str) -> tuple:
     examples = formats.style(style).examples(problem, chain)
     columns = [_strings(e.inputs for e in examples), _strings(e.targets for e in examples)]
     weights = np.array([e.weight for e in examples], np.int32)
-    fields = [_strings([getattr(problem, name)])[0] for name in _OF_PROBLEM]
-    return *columns, weights, *fields, _strings(problem.choices or ())
+    return *columns, weights, *_of_problem(problem)
+
+
+def _of_problem(problem: Problem) -> tuple:
+    """Return `_OF_PROBLEM` and the choices."""
+    fields = _strings(getattr(problem, name) for name in _OF_PROBLEM)
+    return *(np.array(field, dtype=object) for field in fields), _strings(problem.choices or ())
 
 
 def _strings(texts) -> np.ndarray:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import seqio
 
 from t5distill import formats
 from t5distill.curate import tfds_writer
-from t5distill.data import metrics, preprocessors, sources
+from t5distill.data import metrics, pools, preprocessors, sources
 from t5distill.data.converters import TARGET_WEIGHTS
 from t5distill.data.sources import ChainSet, ChainSource
 from t5distill.data.vocabularies import vocabulary
@@ -20,6 +21,8 @@ from t5distill.records import SPLITS, STYLES
 
 # Large enough to shuffle the benchmarks here whole; about 4 KB an example.
 _SHUFFLE_BUFFER = 10_000
+# What is drawn anew costs a millisecond an example, and a buffer is filled before the first batch.
+_SHUFFLE_BUFFER_OF_DRAWN = 1_000
 
 
 def task_name(benchmark: str, style: str, teacher: str | None = None, *, vocab: str = "t5") -> str:
@@ -159,13 +162,16 @@ def _chain_set(benchmark: str, style: str, teacher: str | None, chains: str | No
     if chains is not None:
         names = (chains,)
     elif teacher is None:
-        return ChainSet(benchmark, style)
+        return ChainSet(benchmark, style, grouped=formats.style(style).grouped)
     else:
         made_from = dict.fromkeys((style, formats.style(style).chains))
         names = tuple(
             tfds_writer.set_name(benchmark, each, teacher) for each in made_from if each in STYLES
         )
-    return ChainSet(benchmark, style, names, one_per_problem=style == "answer")
+    found = formats.style(style)
+    # The answer alone is learnt once of a problem, however many chains it has.
+    once = not found.needs_chain
+    return ChainSet(benchmark, style, names, one_per_problem=once, grouped=found.grouped)
 
 
 def _add_task(name: str, source: ChainSource, *, style: str, vocab: str) -> None:
@@ -179,23 +185,41 @@ def _add_task(name: str, source: ChainSource, *, style: str, vocab: str) -> None
         raise UserError(f"{name} is registered already, as a mixture")
     feature = seqio.Feature(vocabulary=vocabulary(vocab), add_eos=True)
     features = {"inputs": feature, "targets": feature}
-    weighing = []
     if formats.style(style).weighted:
         features[TARGET_WEIGHTS] = seqio.Feature(seqio.PassThroughVocabulary(0), add_eos=False)
-        weighing = [preprocessors.weigh]
     seqio.TaskRegistry.add(
         name,
         source=source,
         output_features=features,
-        preprocessors=[
-            functools.partial(preprocessors.render, style=style),
-            seqio.preprocessors.tokenize,
-            preprocessors.keep_in_memory,
-            seqio.CacheDatasetPlaceholder(),
-            # Before SeqIO trims: a target that is cut teaches no early end of sequence.
-            seqio.preprocessors.append_eos,
-            *weighing,
-        ],
+        preprocessors=_preprocessors(source, style),
         metric_objs=[metrics.outcomes_of(style)],
-        shuffle_buffer_size=_SHUFFLE_BUFFER,
+        shuffle_buffer_size=(
+            _SHUFFLE_BUFFER if formats.style(style).drawn is None else _SHUFFLE_BUFFER_OF_DRAWN
+        ),
     )
+
+
+def _preprocessors(source: ChainSource, style: str) -> list[Callable[..., Any]]:
+    """Return the way from pairs of records to token features."""
+    found = formats.style(style)
+    # Before SeqIO trims: a target that is cut teaches no early end of sequence.
+    end = seqio.preprocessors.append_eos
+    if found.drawn is not None:
+        # What is drawn anew is tokenised anew.
+        pool = functools.partial(pools.shots, source)
+        return [
+            preprocessors.identify,
+            seqio.CacheDatasetPlaceholder(),
+            functools.partial(preprocessors.draw, style=style, pool=pool),
+            seqio.preprocessors.tokenize,
+            *([preprocessors.keep_end] if found.shows else []),
+            end,
+        ]
+    return [
+        functools.partial(preprocessors.render, style=style),
+        seqio.preprocessors.tokenize,
+        preprocessors.keep_in_memory,
+        seqio.CacheDatasetPlaceholder(),
+        end,
+        *([preprocessors.weigh] if found.weighted else []),
+    ]

@@ -35,12 +35,14 @@ class ChainSet:
       names: sets under `tfds/`, the first that exists is read; empty for the solutions in the
         problem file.
       one_per_problem: keep each problem's first chain only.
+      grouped: emit all the chains of a problem together, as a list.
     """
 
     benchmark: str
     style: str
     names: tuple[str, ...] = ()
     one_per_problem: bool = False
+    grouped: bool = False
 
 
 class ChainSource(seqio.DataSource):
@@ -66,7 +68,7 @@ class ChainSource(seqio.DataSource):
 
     def list_shards(self, split: str) -> Sequence[str]:
         """Return the files that hosts can share out among themselves."""
-        if self._reads_tfds(split):
+        if self._reads_tfds(split) and not self.chains.grouped:
             return [f.filename for f in self._builder().info.splits["train"].file_instructions]
         return [_problem_file(self.chains.benchmark, split)]
 
@@ -76,7 +78,7 @@ class ChainSource(seqio.DataSource):
             return len(self._pairs(split))
         with tf.io.gfile.GFile(os.path.join(self._directory(), MANIFEST)) as f:
             manifest = json.load(f)
-        if self.chains.one_per_problem:
+        if self.chains.one_per_problem or self.chains.grouped:
             return manifest["problems"]
         return manifest["examples"]["train"]
 
@@ -93,9 +95,9 @@ class ChainSource(seqio.DataSource):
         Raises:
           UserError: the set is missing; the message names the command that makes it.
         """
-        if self._reads_tfds(split):
+        if self._reads_tfds(split) and not self.chains.grouped:
             return self._read_tfds(shuffle, seed, shard_info)
-        pairs = self._pairs(split)
+        pairs = self._groups(split) if self.chains.grouped else self._pairs(split)
         if shuffle:
             order = np.random.default_rng(seed).permutation(len(pairs))
             pairs = [pairs[i] for i in order]
@@ -123,12 +125,29 @@ class ChainSource(seqio.DataSource):
             dataset = dataset.filter(lambda example: example["first"] == 1)
         return dataset.map(lambda example: {k: example[k] for k in ("problem", "chain")})
 
+    def stamp(self, split: str) -> object:
+        """Return what changes when the files of a split do."""
+        if self._reads_tfds(split):
+            manifest = os.path.join(self._directory(), MANIFEST)
+            return manifest, tf.io.gfile.stat(manifest).mtime_nsec
+        return _stamp(_problem_file(self.chains.benchmark, split), self.chains.benchmark)
+
+    def _groups(self, split: str) -> Sequence[tuple[str, str]]:
+        """Return problems with all their chains, as a list in JSON."""
+        if not self._reads_tfds(split):
+            return [(problem, f"[{chain}]") for problem, chain in self._pairs(split)]
+        grouped: dict[str, list[str]] = {}
+        pairs: Any = self._read_tfds(False, None, None).as_numpy_iterator()
+        for pair in pairs:
+            grouped.setdefault(pair["problem"].decode(), []).append(pair["chain"].decode())
+        return [(problem, f"[{','.join(sorted(some))}]") for problem, some in grouped.items()]
+
     def _builder(self) -> Any:
         return tfds.builder_from_directory(self._directory())
 
     def _directory(self) -> str:
         """Return the directory of the first set that exists."""
-        tried = [_join("tfds", name, VERSION) for name in self.chains.names]
+        tried = [under_root("tfds", name, VERSION) for name in self.chains.names]
         for directory in tried:
             if tf.io.gfile.exists(os.path.join(directory, MANIFEST)):
                 return directory
@@ -158,7 +177,7 @@ class ChainSource(seqio.DataSource):
 def _gold_pairs(path: str, stamp: tuple[int, int], style: str) -> tuple[tuple[str, str], ...]:
     """Return each problem of a file with its own solution as a chain, or with none, as JSON."""
     pairs = []
-    for problem in _read_problems(path):
+    for problem in read_problems(path):
         chain = formats.gold_chain(problem, style=style)
         pairs.append((records.to_json(problem), records.to_json(chain) if chain else ""))
     if not pairs:
@@ -166,7 +185,7 @@ def _gold_pairs(path: str, stamp: tuple[int, int], style: str) -> tuple[tuple[st
     return tuple(pairs)
 
 
-def _read_problems(path: str) -> list[Problem]:
+def read_problems(path: str) -> list[Problem]:
     """Read a file of problems, on this machine or in a bucket."""
     if "://" not in path:
         return list(records.read_jsonl(Problem, path))
@@ -184,7 +203,7 @@ def _read_problems(path: str) -> list[Problem]:
 
 def curated_manifest(name: str) -> dict[str, Any] | None:
     """Return the manifest of the curated set of that name, or None where there is none."""
-    path = os.path.join(_join("tfds", name, VERSION), MANIFEST)
+    path = os.path.join(under_root("tfds", name, VERSION), MANIFEST)
     if not tf.io.gfile.exists(path):
         return None
     with tf.io.gfile.GFile(path) as f:
@@ -197,10 +216,10 @@ def present_splits(benchmark: str) -> list[str]:
 
 
 def _problem_file(benchmark: str, split: str) -> str:
-    return _join(benchmark, f"{split}.jsonl")
+    return under_root(benchmark, f"{split}.jsonl")
 
 
-def _join(*parts: str) -> str:
+def under_root(*parts: str) -> str:
     """Return a path under the root of prepared data, which may be a bucket."""
     root = os.environ.get("T5DISTILL_DATA_DIR", "")
     return os.path.join(root if "://" in root else os.fspath(records.data_dir()), *parts)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from t5distill import formats
 from t5distill.errors import UserError
 from t5distill.evaluate.rounds import Decoding, Generator, Rounds, Turns
 from t5distill.evaluate.store import Store
+from t5distill.formats.conversation import Talk
 from t5distill.records import Path, Prediction, Problem, from_object, read_jsonl, to_json
 
 
@@ -50,6 +52,7 @@ def infer(
     out_path: Path,
     style: str,
     decoding: Decoding,
+    pool: Sequence[formats.Shot] = (),
     first: Generator | None = None,
     slots: int | None = None,
 ) -> Inference:
@@ -63,6 +66,7 @@ def infer(
       out_path: JSONL of Prediction to write.
       style: how the student is asked.
       decoding: how its answers are decoded.
+      pool: what demonstrations are drawn from, by a style that shows some.
       first: of two students the one that comes first, see `rounds.Rounds`.
       slots: rows decoded together; see `student.decoding.generate_tokens`.
 
@@ -71,7 +75,7 @@ def infer(
     """
     problems = list(read_jsonl(Problem, problems_path))
     _check_ids(problems, problems_path)
-    settings = _settings(student, first, problems, style, decoding)
+    settings = _settings(student, first, problems, style, decoding, pool)
     store = None
     if jax.process_index() == 0:
         store = Store(pathlib.Path(out_path), settings)
@@ -87,6 +91,7 @@ def infer(
         problems=problems,
         style=style,
         decoding=decoding,
+        pool=pool,
         first=first,
         slots=slots,
         kept=run.kept,
@@ -135,9 +140,11 @@ def _settings(
     problems: list[Problem],
     style: str,
     decoding: Decoding,
+    pool: Sequence[formats.Shot],
 ) -> dict[str, Any]:
     """Return everything that the predictions depend on."""
-    texts = [formats.style(style).inputs(problem) for problem in problems]
+    asked = formats.style(style)
+    texts = [Talk(asked.converse(problem, pool)).asked for problem in problems]
     inputs = json.dumps([p.id for p in problems] + texts).encode()
     settings = {
         "student": student.fingerprint(),

@@ -74,6 +74,7 @@ class Rounds:
       problems: the questions.
       style: how they are asked.
       decoding: how answers are decoded.
+      pool: what demonstrations are drawn from, by a style that shows some.
       first: of two students the one that comes first (`formats.conversation.Ask.first`), or None.
       slots: rows decoded together.
       kept: called with a problem's index, a turn's number and its predictions (`sample` says whose
@@ -85,6 +86,7 @@ class Rounds:
     problems: Sequence[Problem]
     style: str
     decoding: Decoding
+    pool: Sequence[formats.Shot] = ()
     first: Generator | None = None
     slots: int | None = None
     kept: Callable[[int, int, list[Prediction]], None] = lambda *_: None
@@ -103,7 +105,7 @@ class Rounds:
         self._chains: list[list[Prediction]] = [[] for _ in self.problems]
         for i, problem in enumerate(self.problems):
             for s in samples:
-                self._talks[i, s], self._turns[i, s] = Talk(style.converse(problem)), []
+                self._talks[i, s], self._turns[i, s] = Talk(style.converse(problem, self.pool)), []
             for s, turns in (known or {}).get(i, {}).items():
                 for prediction in turns:
                     self._answer(i, s, prediction)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import seqio
 
+from t5distill import formats
+from t5distill.data import pools
 from t5distill.data.sources import ChainSource
 from t5distill.errors import UserError
 from t5distill.evaluate import scoring
@@ -23,11 +25,17 @@ class EvaluationSet:
       task: the task's registered name.
       problems_path: its Problem file.
       style: how the student is asked.
+      source: where the task's chains are.
     """
 
     task: str
     problems_path: pathlib.Path
     style: str
+    source: ChainSource
+
+    def pool(self) -> tuple[formats.Shot, ...]:
+        """Return what demonstrations are drawn from, where the style shows any."""
+        return pools.shots(self.source) if formats.style(self.style).shows else ()
 
 
 def evaluation_sets(name: str, split: str) -> list[EvaluationSet]:
@@ -75,7 +83,7 @@ def _evaluation_set(task: seqio.Task, split: str) -> EvaluationSet:
             f"{path}: no such file; make it with `t5distill prepare {chains.benchmark}` "
             "($T5DISTILL_DATA_DIR, or else ./data, is the root of prepared data)"
         )
-    return EvaluationSet(task=task.name, problems_path=path, style=chains.style)
+    return EvaluationSet(task=task.name, problems_path=path, style=chains.style, source=source)
 
 
 def measure(
@@ -104,6 +112,7 @@ def measure(
             problems=problems,
             style=each.style,
             decoding=Decoding(max_tokens=max_tokens),
+            pool=each.pool(),
         )
         samples = {p.id: chains for p, chains in zip(problems, rounds.run(), strict=True)}
         outcomes += [v.outcome for v in scoring.judge_predictions(problems, samples)]

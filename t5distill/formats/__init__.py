@@ -7,14 +7,25 @@ the vocabularies; both are free of TensorFlow, because a trained student answers
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from t5distill import records
 from t5distill.errors import UserError, suggest
-from t5distill.formats import answer, cot, equation, program, socratic
+from t5distill.formats import (
+    answer,
+    cot,
+    equation,
+    fresh,
+    key_points,
+    program,
+    sci_cot,
+    socratic,
+    step_by_step,
+)
 from t5distill.formats.answer import unfenced
 from t5distill.formats.conversation import Conversation, once
 from t5distill.formats.example import Example
+from t5distill.formats.fresh import Drawn, Shot
 from t5distill.records import Chain, Problem
 
 __all__ = ["STYLES", "Example", "Style", "gold_chain", "style", "unfenced"]
@@ -33,6 +44,9 @@ class Style:
       several: all the examples of a chain, where there is more than that one.
       weighted: whether its examples count unequally in the loss.
       asked: the conversation about a problem, where it takes more than one turn.
+      drawn: an example that is drawn anew in every epoch, where the style has such ones.
+      grouped: whether it is drawn from all the chains of a problem together.
+      shows: whether it shows solved problems of the training split.
     """
 
     inputs: Callable[[Problem], str]
@@ -42,6 +56,9 @@ class Style:
     several: Callable[[Problem, Chain | None], list[Example]] | None = None
     asked: Callable[[Problem], Conversation] | None = None
     weighted: bool = False
+    drawn: Callable[[Drawn], Example] | None = None
+    grouped: bool = False
+    shows: bool = False
 
     def examples(self, problem: Problem, chain: Chain | None) -> list[Example]:
         """Return what is learnt from a chain, or from the problem alone."""
@@ -49,9 +66,19 @@ class Style:
             return self.several(problem, chain)
         return [Example(self.inputs(problem), self.targets(problem, chain))]
 
-    def converse(self, problem: Problem) -> Conversation:
-        """Begin the conversation that gives a chain for a problem."""
-        return self.asked(problem) if self.asked is not None else once(self.inputs(problem))
+    def converse(self, problem: Problem, pool: Sequence[Shot] = ()) -> Conversation:
+        """Begin the conversation that gives a chain for a problem.
+
+        Args:
+          problem: what is asked.
+          pool: what demonstrations are drawn from, by a style that shows some.
+        """
+        if self.asked is not None:
+            return self.asked(problem)
+        if self.shows and self.drawn is not None:
+            drawn = Drawn(problem, (), fresh.own_rng(problem), pool)
+            return once(self.drawn(drawn).inputs)
+        return once(self.inputs(problem))
 
 
 def _socratic(name: str) -> Style:
@@ -66,6 +93,37 @@ def _socratic(name: str) -> Style:
     )
 
 
+def _sci_cot(roles: tuple[str, ...]) -> Style:
+    return Style(
+        inputs=sci_cot.inputs,
+        targets=sci_cot.targets,
+        chains="cot",
+        several=sci_cot.examples(roles),
+        asked=sci_cot.converse,
+    )
+
+
+def _step_by_step(alpha: int) -> Style:
+    return Style(
+        inputs=step_by_step.inputs,
+        targets=step_by_step.targets,
+        chains="cot",
+        several=step_by_step.examples(alpha),
+        weighted=True,
+    )
+
+
+def _divergent(count: int | None) -> Style:
+    divergent = fresh.Divergent(count)
+    return Style(
+        inputs=divergent.inputs,
+        targets=cot.targets,
+        chains="cot",
+        drawn=divergent.draw,
+        grouped=True,
+    )
+
+
 STYLES = {
     # The answer needs no chain, and takes its problems from the set of chains of thought.
     "answer": Style(inputs=answer.inputs, targets=answer.targets, chains="cot", needs_chain=False),
@@ -73,6 +131,28 @@ STYLES = {
     "program": Style(inputs=program.inputs, targets=program.targets, chains="program"),
     "equation": Style(inputs=equation.inputs, targets=equation.targets, chains="equation"),
     **{name: _socratic(name) for name in socratic.NAMES},
+    "key_points": Style(inputs=key_points.inputs, targets=key_points.targets, chains="key_points"),
+    "step_by_step": _step_by_step(50),
+    **{f"step_by_step_{alpha}": _step_by_step(alpha) for alpha in step_by_step.ALPHAS},
+    "sci_cot": _sci_cot(sci_cot.ROLES),
+    **{f"sci_cot_{role}": _sci_cot((role,)) for role in sci_cot.ROLES},
+    "cot_in_context": Style(
+        inputs=cot.inputs,
+        targets=cot.targets,
+        chains="cot",
+        drawn=fresh.cot_in_context,
+        shows=True,
+    ),
+    "answer_in_context": Style(
+        inputs=answer.inputs,
+        targets=answer.targets,
+        chains="cot",
+        needs_chain=False,
+        drawn=fresh.answer_in_context,
+        shows=True,
+    ),
+    "divergent": _divergent(None),
+    **{f"divergent_{k}": _divergent(k) for k in range(1, fresh.MOST_CHAINS + 1)},
 }
 
 

@@ -37,6 +37,7 @@ class Talk:
     """A conversation under way.
 
     Attributes:
+      asked: the text of the first turn.
       pending: what is to be asked next, or None at the end.
       text: the whole chain, once there is nothing more to ask.
       turns: how many answers have come.
@@ -45,7 +46,9 @@ class Talk:
     def __init__(self, conversation: Conversation):
         """Begin it."""
         self._conversation = conversation
-        self.pending: Ask | None = next(conversation)
+        first = next(conversation)
+        self.asked = first.text
+        self.pending: Ask | None = first
         self.text = ""
         self.turns = 0
 

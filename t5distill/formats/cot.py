@@ -21,6 +21,8 @@ _MARKED_END = re.compile(
     re.IGNORECASE,
 )
 
+_SENTENCE_END = re.compile(r"[.!?]\s+|\n")
+
 
 def inputs(problem: Problem) -> str:
     """Return what the student reads."""
@@ -39,6 +41,16 @@ def targets(problem: Problem, chain: Chain | None = None) -> str:
     if _MARKED_END.search(text):
         return text
     return f"{text} {answer.sentence(problem)}".strip()
+
+
+def rationale(text: str) -> str:
+    """Return a chain without the sentence that marks its answer; a chain of nothing else whole."""
+    text = reasoning(text)
+    marked = _MARKED_END.search(text)
+    if not marked:
+        return text
+    begin = max((end.end() for end in _SENTENCE_END.finditer(text, 0, marked.start())), default=0)
+    return text[:begin].rstrip() or text
 
 
 def reasoning(text: str) -> str:

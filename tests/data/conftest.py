@@ -60,6 +60,6 @@ def make_problem():
     return problem
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_chain():
     return chain_of
