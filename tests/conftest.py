@@ -1,7 +1,18 @@
-"""What holds for the whole suite."""
+"""What holds for the whole suite, and what it says at its end about the machine it ran on."""
 
 import hypothesis
 
 # How long an example takes says more about what else the machine does than about the code.
 hypothesis.settings.register_profile("t5distill", deadline=None)
 hypothesis.settings.load_profile("t5distill")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the isolation that untrusted programs had, where any of them ran."""
+    levels = set()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            levels |= {value for name, value in getattr(report, "user_properties", ())
+                       if name == "isolation"}  # fmt: skip
+    if levels:
+        terminalreporter.write_line(f"isolation of untrusted programs: {', '.join(sorted(levels))}")
