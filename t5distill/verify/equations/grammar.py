@@ -2,7 +2,7 @@
 
     equation = sum ("=" sum)+
     sum      = product (("+" | "-") product)*
-    product  = signed (("*" | "/" | "of") signed | power)*     a power after an operand multiplies it
+    product  = signed (("*" | "/" | "of") signed | power)*    side by side they multiply
     signed   = ["-" | "+"] power
     power    = atom ["^" signed]
     atom     = number | name | "(" sum ")" | "sqrt" atom, then "%" or not

@@ -99,7 +99,7 @@ def _token(line: str, found: re.Match[str]) -> Token:
 
 
 def _number(line: str, start: int, end: int) -> Token:
-    """Read a number with its exponent; `1,50`, `1.2.3` and `2e-3` are nothing one can be sure of."""
+    """Read a number with its exponent; `1,50`, `1.2.3` and `2e-3` may mean two things."""
     if exponent := _EXPONENT.match(line, end):
         end = exponent.end()
     value = to_number(line[start:end])

@@ -142,8 +142,8 @@ def _times(left: Polynomial, right: Polynomial, work: Work) -> Polynomial:
     if left is _ONE or right is _ONE:
         return left if right is _ONE else right
     product: Polynomial = {}
-    linear = len(left) == 1 and () in left or len(right) == 1 and () in right
-    if not linear and len(left) * len(right) > MAX_TERMS**2:
+    scaled = constant(left) is not None or constant(right) is not None
+    if not scaled and len(left) * len(right) > MAX_TERMS**2:
         raise NotPolynomial
     for one, a in left.items():
         for other, b in right.items():

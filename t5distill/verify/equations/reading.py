@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -214,7 +215,7 @@ def _put_newlines_back(tokens: list[Token]) -> list[list[Token]]:
     if before - 1 <= equals[-2] or last.text not in ASKED or not _apart(tokens, before):
         return [tokens]
     cuts = [0]
-    for start, end in zip(equals, equals[1:], strict=False):
+    for start, end in itertools.pairwise(equals):
         places = [i for i in range(start + 2, end) if _apart(tokens, i)]
         if len(places) != 1:
             raise EquationProblem("equations side by side, with nothing between them")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from t5distill.verify.equations.apart import run_apart
 from t5distill.verify.equations.grammar import EquationProblem, Tree
 from t5distill.verify.equations.linear import Linear
 from t5distill.verify.equations.polynomials import (
@@ -18,7 +19,6 @@ from t5distill.verify.equations.polynomials import (
     difference,
     evaluate,
 )
-from t5distill.verify.equations.apart import run_apart
 from t5distill.verify.equations.reading import System, read
 from t5distill.verify.outcomes import Outcome
 from t5distill.verify.quantities import canonical

@@ -17,8 +17,8 @@ _DOZEN = {"dozen": 12, "dozens": 12}
 # Words that change the number before them, or turn what follows into a condition.
 _CHANGING = frozenset(
     words(
-        "less more fewer greater than from to by as twice double triple half quarter or if else for "
-        "is are not because since with without squared cubed until between minus plus times"
+        "less more fewer greater than from to by as twice double triple half quarter or if else "
+        "for is are not because since with without squared cubed until between minus plus times"
     )
 )
 _AFTER = ("number", "close", "percent")
