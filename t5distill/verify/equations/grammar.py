@@ -110,6 +110,8 @@ class _Parser:
             return False
         if token.kind == "name":
             return before.kind in ("number", "close", "percent")
+        if before.kind == "name" and token.kind == "open" and token.text != "(":
+            raise EquationProblem("a name with an index")
         return token.kind in ("open", "root")
 
     def _is_coefficient(self) -> bool:
