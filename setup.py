@@ -20,6 +20,7 @@ CORE = [
     "tensorboard",  # which clu imports and does not declare
     "sentencepiece>=0.2",
     "numpy",
+    "sympy>=1.13",  # inside the sandbox only: programs of thought, non-linear systems
     "tqdm",
 ]
 

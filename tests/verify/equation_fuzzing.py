@@ -79,7 +79,7 @@ def main(count: int, seed: int) -> None:
     vars(builtins)["canary"] = lambda *_: touched.append("canary") or 5
     requests: list[str] = []
 
-    def apart(request: dict) -> Outcome:
+    def apart(request: dict, **_) -> Outcome:
         requests.append(json.dumps(request))
         return Outcome(status="error", detail="not solved here")
 

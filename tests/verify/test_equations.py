@@ -7,6 +7,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -97,7 +98,7 @@ def test_values_are_read_back_by_the_judge(value):
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=6))
 def test_decimals_are_exact(value):
     outcome = solve_equations(f"ans = {value:f} * 1000000")
-    assert outcome.value == str(int(value * 1000000))
+    assert outcome.value == str(int(Fraction(value) * 1000000))
 
 
 @pytest.mark.parametrize("name", [*"abcdefghijklmnopqrstuvwyzABCDEFGHIJKLMNOPQRSTUVWXYZx"])
@@ -114,8 +115,8 @@ def test_every_word_is_an_unknown(name):
     assert solve_equations(f"{name} = 4\nans = 3 * {name}").value == "12"
 
 
-def test_importing_the_judge_stays_light():
-    script = "import sys, t5distill.verify; print(*sys.modules)"
+def test_importing_the_solver_stays_light():
+    script = "import sys; from t5distill.verify import solve_equations; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

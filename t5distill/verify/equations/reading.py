@@ -70,13 +70,16 @@ def read(text: str) -> System:
     statements = [units.settled(tokens, alone) for tokens in statements]
     equations = [parse(tokens) for tokens in statements]
     unknowns = list(dict.fromkeys(t.text for s in statements for t in s if t.kind == "name"))
-    return System(equations, _asked(statements, unknowns), unknowns)
+    return System(equations, _asked(text, statements, unknowns), unknowns)
 
 
-def _asked(statements: list[list[Token]], unknowns: list[str]) -> str | None:
+def _asked(text: str, statements: list[list[Token]], unknowns: list[str]) -> str | None:
     named = next((name for name in ASKED if name in unknowns), None)
     if named or not statements:
         return named
+    ending = text[-200:].rstrip().rpartition("\n")[2].strip().lower()
+    if ending and "answer".startswith(ending):
+        raise EquationProblem("cut off before it says what is asked")
     first, second = statements[-1][:2]
     if first.kind == "name" and second.kind == "equals":
         return first.text
@@ -160,6 +163,8 @@ def _equation(tokens: list[Token]) -> list[Token] | None:
     """Return the equation of a piece without label and lead-in, or None where it is prose."""
     equals = [i for i, t in enumerate(tokens) if t.kind == "equals"]
     if not equals:
+        if any(_COMPARISON.fullmatch(t.text) for t in tokens):
+            raise EquationProblem("an inequality")
         if tokens[0].kind in ("name", "word") and not any(t.text in tuple("+*/^") for t in tokens):
             return None
         raise EquationProblem(f"{_shown(tokens)!r} is part of no equation")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from t5distill.verify.equations.apart import run_apart
 from t5distill.verify.equations.grammar import EquationProblem, Tree
 from t5distill.verify.equations.linear import Linear
 from t5distill.verify.equations.polynomials import (
@@ -21,13 +20,14 @@ from t5distill.verify.equations.polynomials import (
 )
 from t5distill.verify.equations.reading import System, read
 from t5distill.verify.outcomes import Outcome
+from t5distill.verify.programs.running import run_job
 from t5distill.verify.quantities import canonical
 
 # Operations on short coefficients, about a second of them.
 MAX_WORK = 400_000
 
 
-def solve_equations(text: str) -> Outcome:
+def solve_equations(text: str, *, allow_unsafe: bool = False) -> Outcome:
     """Solve the system of equations in a text for the unknown that it asks for.
 
     The text is never evaluated. Linear systems, and those that become linear once known values are
@@ -35,10 +35,14 @@ def solve_equations(text: str) -> Outcome:
 
     Args:
       text: equations, with or without prose around them; see the package for what is read how.
+      allow_unsafe: solve non-linear systems even where the sandbox lacks namespaces or seccomp.
 
     Returns:
       the value as an integer or a fraction `a/b` (irrational values as decimals), or why there is
       none.
+
+    Raises:
+      UserError: the system is not linear, and the sandbox lacks namespaces or seccomp.
     """
     try:
         system = read(text)
@@ -46,14 +50,14 @@ def solve_equations(text: str) -> Outcome:
             return Outcome(status="none", detail="the text holds no equation")
         if system.asked is None:
             return Outcome(status="none", detail="the equations do not say which unknown is asked")
-        return _solve(system, system.asked)
+        return _solve(system, system.asked, allow_unsafe=allow_unsafe)
     except EquationProblem as problem:
         return Outcome(status="rejected", detail=str(problem))
     except NoValue as problem:
         return Outcome(status="inconsistent", detail=str(problem))
 
 
-def _solve(system: System, asked: str) -> Outcome:
+def _solve(system: System, asked: str, *, allow_unsafe: bool) -> Outcome:
     work = Work(MAX_WORK)
     linear = Linear(work)
     pairs = [(sides[0], side) for sides in system.equations for side in sides[1:]]
@@ -77,7 +81,7 @@ def _solve(system: System, asked: str) -> Outcome:
         "nonzero": [_message(_tree(d), {}) for d in divisors if constant(d) is None],
         "asked": _message(_tree(wanted), {}),
     }
-    return _in_sandbox(request)
+    return _in_sandbox(request, allow_unsafe=allow_unsafe)
 
 
 def _eliminate(
@@ -167,6 +171,6 @@ def _contradiction(pairs: list[tuple[Tree, Tree]]) -> str:
     return "the equations contradict each other"
 
 
-def _in_sandbox(request: dict[str, Any]) -> Outcome:
-    """Have the non-linear rest solved apart from this process, which sets no limits to itself."""
-    return run_apart(request)
+def _in_sandbox(request: dict[str, Any], *, allow_unsafe: bool) -> Outcome:
+    """Have the non-linear rest solved where processor time and memory have limits."""
+    return run_job(request, allow_unsafe=allow_unsafe)

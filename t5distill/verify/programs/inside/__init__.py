@@ -1,0 +1,1 @@
+"""What runs in the supervisor and its children. Nothing of it is imported by the parent."""

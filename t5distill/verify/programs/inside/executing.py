@@ -1,0 +1,146 @@
+"""A program of thought: run as `python program.py` would run it, then asked for its answer."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+import re
+import sys
+import textwrap
+import types
+from collections.abc import Mapping
+from typing import Any
+
+from t5distill.verify.programs.inside.child import one_line
+from t5distill.verify.programs.inside.rendering import render
+
+NAME = "<program>"
+ANSWERS = ("ans", "answer")
+OUTPUT_BYTES = 64 * 1024
+
+_FENCE = re.compile(
+    r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+.-]*)[^\n`]*\n(.*?)(?:^[ \t]*\1|\Z)", re.M | re.S
+)
+_PYTHON = {"python", "python3", "py"}
+
+
+def run(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Run `job["source"]` and return what it answers: status, value and detail.
+
+    The answer is what the function `solution` returns, else the variable `ans` or `answer`, else
+    the last line printed; what is None counts as not there.
+    """
+    try:
+        code = compiled(job["source"])
+    except MemoryError:
+        return {"status": "error", "detail": "SyntaxError: too deeply nested to be read"}
+    except (SyntaxError, ValueError, RecursionError, OverflowError) as e:
+        return {"status": "error", "detail": _failure(e)}
+    module = types.ModuleType("__main__")
+    module.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = module  # where dataclasses and typing look names up
+    sys.argv = [NAME]
+    output = _Tail()
+    screen = io.TextIOWrapper(io.BufferedWriter(output), encoding="utf-8")
+    sys.stdout = sys.__stdout__ = screen
+    sys.stderr = sys.__stderr__ = io.StringIO()
+    try:
+        try:
+            exec(code, module.__dict__)
+        except SystemExit as e:
+            if e.code not in (None, 0):
+                return {"status": "error", "detail": one_line(e)}
+        return _answer(module.__dict__, screen, output)
+    except MemoryError:
+        module.__dict__.clear()
+        return {"status": "memory"}
+    except BaseException as e:
+        return {"status": "error", "detail": _failure(e)}
+
+
+def compiled(source: str) -> types.CodeType:
+    """Compile a program; what does not compile as it stands is tried out of its wrapping.
+
+    Wrapping is a markdown fence (of several, all that say Python, else the first) and indentation
+    that all lines share.
+    """
+    source = source.removeprefix("\ufeff")
+    try:
+        return compile(source, NAME, "exec", dont_inherit=True)
+    except SyntaxError:
+        bare = textwrap.dedent(_unfenced(source))
+        if bare == source:
+            raise
+        return compile(bare, NAME, "exec", dont_inherit=True)
+
+
+def _unfenced(source: str) -> str:
+    blocks = [(language.lower(), body) for _, language, body in _FENCE.findall(source)]
+    python = [textwrap.dedent(body) for language, body in blocks if language in _PYTHON]
+    if python:
+        return "\n".join(python)
+    return blocks[0][1] if blocks else source
+
+
+def _answer(names: dict[str, Any], screen: io.TextIOWrapper, output: _Tail) -> dict[str, Any]:
+    """Ask a program that has ended for its answer."""
+    solution = names.get("solution")
+    if isinstance(solution, types.FunctionType) and not _needs_arguments(solution):
+        found = solution()
+        if found is not None:
+            return render(found)
+    for name in ANSWERS:
+        found = names.get(name)
+        if found is not None and not isinstance(found, types.FunctionType | type):
+            return render(found)
+    with contextlib.suppress(ValueError):  # it closed its own output
+        screen.flush()
+    printed = output.last_line()
+    if printed:
+        return render(printed)
+    return {
+        "status": "none",
+        "detail": "it neither returns from solution(), nor sets ans or answer, nor prints",
+    }
+
+
+def _needs_arguments(function: types.FunctionType) -> bool:
+    code = function.__code__
+    required = code.co_argcount - len(function.__defaults__ or ())
+    named = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+    return required > 0 or named > 0
+
+
+def _failure(error: BaseException) -> str:
+    """Return type, message and line of an exception."""
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == NAME:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return one_line(error) + (f" (line {line})" if isinstance(line, int) else "")
+
+
+class _Tail(io.RawIOBase):
+    """A file that keeps the end of what is written to it."""
+
+    def __init__(self):
+        self._kept = bytearray()
+
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def write(self, data) -> int:
+        """Keep the last of it."""
+        self._kept += memoryview(data)[-OUTPUT_BYTES:]
+        if len(self._kept) > 4 * OUTPUT_BYTES:
+            del self._kept[:-OUTPUT_BYTES]
+        return len(data)
+
+    def last_line(self) -> str:
+        """Return the last line that is not blank."""
+        text = bytes(self._kept[-OUTPUT_BYTES:]).decode("utf-8", "replace")
+        return text.rstrip().rpartition("\n")[2].strip()
