@@ -12,6 +12,7 @@ from t5distill.verify.harness import flexible_extract, strict_match
 from t5distill.verify.judging import extract, judge
 
 if TYPE_CHECKING:
+    from t5distill.verify.equations import solve_equations
     from t5distill.verify.outcomes import Outcome
     from t5distill.verify.programs import Limits, Sandbox, run_program, run_programs
 
@@ -21,6 +22,7 @@ _EXECUTING = {
     "Sandbox": "t5distill.verify.programs",
     "run_program": "t5distill.verify.programs",
     "run_programs": "t5distill.verify.programs",
+    "solve_equations": "t5distill.verify.equations",
 }
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "judge_chain",
     "run_program",
     "run_programs",
+    "solve_equations",
     "strict_match",
 ]
 

@@ -28,4 +28,5 @@ class Kind(NamedTuple):
 
 KINDS = {
     "program": Kind("t5distill.verify.programs.inside.executing", "run", algebra=False),
+    "system": Kind("t5distill.verify.equations.nonlinear", "solve", algebra=True),
 }

@@ -7,8 +7,9 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from t5distill.verify.outcomes import Outcome
 from t5distill.verify.programs.limits import Limits
@@ -42,11 +43,23 @@ def run_program(
       UserError: namespaces or seccomp are missing.
     """
     limits = Limits(cpu_s=cpu_s, wall_s=wall_s, memory_mb=memory_mb)
+    job = {"kind": "program", "source": source}
+    return run_job(job, limits=limits, allow_unsafe=allow_unsafe)
+
+
+def run_job(
+    job: Mapping[str, Any], *, limits: Limits | None = None, allow_unsafe: bool = False
+) -> Outcome:
+    """Run a job of any kind in a sandbox that stays for the next one; see `Sandbox.run`.
+
+    Raises:
+      UserError: namespaces or seccomp are missing.
+    """
     with _lock:
         idle = _idle.setdefault(allow_unsafe, [])
         sandbox = idle.pop() if idle else Sandbox(allow_unsafe=allow_unsafe)
     try:
-        return sandbox.run({"kind": "program", "source": source}, limits=limits)
+        return sandbox.run(job, limits=limits)
     finally:
         with _lock:
             keep = len(idle) < _cores()
