@@ -23,6 +23,7 @@ COMMANDS = {
     "infer": ("t5distill.infer", "decode predictions for a split (gin)"),
     "eval": ("t5distill.eval", "decode and score a split (gin)"),
     "score": ("t5distill.evaluate.score", "judge predictions against problems"),
+    "ensemble": ("t5distill.evaluate.ensemble", "one answer from several styles or samples"),
     "inspect": ("t5distill.data.inspect_batch", "print one packed batch as text with loss weights"),
 }
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     verdicts = scoring.judge_predictions(problems, samples)
     scores = scoring.summarise(problems, samples, verdicts)
     if args.baseline:
-        scores["versus_baseline"] = scoring.compare(verdicts, _baseline(args.baseline))
+        scores["versus_baseline"] = scoring.compare(verdicts, baseline(args.baseline))
     out = pathlib.Path(args.out)
     write_jsonl(out / "verdicts.jsonl", verdicts)
     write_json(out / "scores.json", scores)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
 
 
-def _baseline(path: str) -> list:
+def baseline(path: str) -> list:
     """Read another run's verdicts; predictions, whose fields would pass, are refused."""
     from t5distill.errors import UserError
     from t5distill.records import OUTCOMES, Verdict, read_jsonl
@@ -76,9 +76,12 @@ def table(scores: dict) -> str:
     between = f"95 % interval {100 * scores['low']:.1f} to {100 * scores['high']:.1f}"
     lines = [line("accuracy", scores["accuracy"], f"{between}, {scores['n']} problems")]
     for name, value in scores.items():
-        if name.startswith("vote_"):
+        if name.startswith("vote_") and name != "vote_curve":
             note = f"95 % interval {100 * value['low']:.1f} to {100 * value['high']:.1f}"
             lines.append(line(f"majority of {name[5:]}", value["accuracy"], note))
+    for point in scores.get("vote_curve", [])[:-1]:
+        note = f"95 % interval {100 * point['low']:.1f} to {100 * point['high']:.1f}, expected"
+        lines.append(line(f"majority of {point['k']}", point["accuracy"], note))
     lines.append(line("calculator after decoding", scores["calculator_after_decoding"]))
     lines.append(line("strict-match", scores["strict_match"], "as widely used harnesses count"))
     lines.append(line("flexible-extract", scores["flexible_extract"], "likewise"))

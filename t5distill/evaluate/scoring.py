@@ -11,9 +11,10 @@ from typing import Any
 
 from t5distill import verify
 from t5distill.errors import UserError
-from t5distill.evaluate import statistics
+from t5distill.evaluate import statistics, voting
 from t5distill.records import OUTCOMES, Path, Prediction, Problem, Verdict, from_object
 from t5distill.verify import calculator
+from t5distill.verify.execution import executed_style
 
 Samples = Mapping[str, Sequence[Prediction]]
 
@@ -110,26 +111,14 @@ def judge_predictions(problems: Sequence[Problem], samples: Samples) -> list[Ver
     return verdicts
 
 
-def majority(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """Return a verdict of the answer that most samples gave, or None where none gave one.
-
-    A tie goes to the answer that was given first (the lowest sample), so that the result depends
-    neither on hashing nor on the order of lines in a file.
-    """
-    votes = [v for v in sorted(verdicts, key=lambda v: v.sample or 0) if v.answer is not None]
-    if not votes:
-        return None
-    counts = collections.Counter(v.answer for v in votes)
-    return max(votes, key=lambda v: counts[v.answer])
-
-
 def summarise(
     problems: Sequence[Problem], samples: Samples, verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
     """Return the content of scores.json.
 
     Shares are of all problems, those without a prediction included. `accuracy`, `outcomes` and the
-    other shares are those of the first sample; `vote_k` is the majority's over all k samples.
+    other shares are those of the first sample; `vote_k` is the majority's over all k samples, and
+    `vote_curve` what fewer samples would have given.
     """
     first, grouped = {}, collections.defaultdict(list)
     for v in verdicts:
@@ -147,7 +136,12 @@ def summarise(
         agree["flexible_extract"] += verify.flexible_extract(
             texts[p.id], p.answer, p.kind, p.choices
         )
-        agree["calculator"] += _correct_after_calculator(p, samples[p.id][0])
+        # A program has no equations in words to be worked out again.
+        agree["calculator"] += (
+            first[p.id].outcome == "correct"
+            if executed_style(samples[p.id][0].style)
+            else _correct_after_calculator(p, samples[p.id][0])
+        )
     accuracy = statistics.wilson(outcomes["correct"], n)
     scores = {
         "accuracy": accuracy.estimate,
@@ -163,10 +157,29 @@ def summarise(
     }
     k = max((len(s) for s in samples.values()), default=0)
     if k > 1:
-        winners = (majority(group) for group in grouped.values())
-        vote = statistics.wilson(sum(w is not None and w.outcome == "correct" for w in winners), n)
-        scores[f"vote_{k}"] = {"accuracy": vote.estimate, "low": vote.low, "high": vote.high}
+        _add_votes(scores, problems, grouped, k)
     return scores
+
+
+def _add_votes(
+    scores: dict[str, Any],
+    problems: Sequence[Problem],
+    grouped: Mapping[str | None, list[Verdict]],
+    k: int,
+) -> None:
+    """Add the majority's accuracy over all k samples, and the curve up to there."""
+    ballots = [
+        voting.ballot(p, sorted(grouped[p.id], key=lambda v: v.sample or 0)) for p in problems
+    ]
+    winners = map(voting.majority, ballots)
+    right = sum(w is not None and w.outcome == "correct" for w in winners)
+    scores[f"vote_{k}"] = dataclasses.asdict(statistics.wilson(right, len(problems)))
+    scores[f"vote_{k}"]["accuracy"] = scores[f"vote_{k}"].pop("estimate")
+    ks = sorted({k, *(2**i for i in range(k.bit_length()))})
+    scores["vote_curve"] = [
+        {"k": each, "accuracy": found.estimate, "low": found.low, "high": found.high}
+        for each, found in voting.curve(ballots, ks).items()
+    ]
 
 
 def _correct_after_calculator(problem: Problem, prediction: Prediction) -> bool:

@@ -94,15 +94,6 @@ def test_accuracy_is_the_first_samples_and_the_vote_stands_apart(run):
     assert [v.sample for v in verdicts] == [0, 1, 2]
 
 
-def test_a_tied_vote_goes_to_the_first_answer():
-    group = [
-        Verdict(problem_id="p", sample=s, outcome="wrong", answer=a)
-        for s, a in [(2, "7"), (0, "9"), (3, "9"), (1, "7"), (4, None)]
-    ]
-    assert scoring.majority(group).answer == "9"
-    assert scoring.majority([Verdict(sample=0, outcome="no_answer")]) is None
-
-
 def test_t5x_inference_lines_are_read(tmp_path, run):
     lines = [
         {"inputs": {"id_pretokenized": "p0", "inputs_pretokenized": "?"}, "prediction": "#### 5"},

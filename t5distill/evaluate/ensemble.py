@@ -1,0 +1,194 @@
+"""`t5distill ensemble`: one answer from the predictions of several styles, samples or students."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from t5distill.records import Problem, Verdict
+
+HELP = (
+    "Combine stored predictions: by default programs first, equations where they give nothing, "
+    "then chains of thought (Zhu et al. 2024); or a vote of all styles and samples."
+)
+EXAMPLE = (
+    "t5distill ensemble --problems data/gsm8k/test.jsonl --predictions runs/etd/test/*.jsonl "
+    "--out runs/etd/ensemble"
+)
+
+ORDER = ("program", "equation", "cot")
+HOW = ("fallback", "vote")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add = parser.add_argument
+    add("--problems", required=True, metavar="F", help="JSONL of Problem")
+    add(
+        "--predictions",
+        required=True,
+        nargs="+",
+        metavar="F",
+        help="JSONL of Prediction; a file for each style or student",
+    )
+    add("--out", required=True, metavar="DIR", help="where the results go")
+    add(
+        "--how",
+        default="fallback",
+        metavar="HOW",
+        help="fallback: the first in order that has an answer; vote: the answer that most give "
+        "(default: fallback)",
+    )
+    add(
+        "--order",
+        nargs="+",
+        metavar="STYLE",
+        help="of fallback, and of ties in a vote (default: program equation cot, then the others "
+        "by name)",
+    )
+    add(
+        "--validation-problems",
+        metavar="F",
+        help="weigh votes by accuracy on these problems, which are not those of --problems",
+    )
+    add(
+        "--validation-predictions",
+        nargs="+",
+        metavar="F",
+        help="the same styles' predictions for them",
+    )
+    add("--baseline", metavar="F", help="verdicts.jsonl of a run on the same problems, to compare")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Judge, combine and print a table."""
+    from t5distill.errors import UserError, suggest
+    from t5distill.evaluate import score, scoring, statistics, voting
+    from t5distill.records import write_json, write_jsonl
+
+    if args.how not in HOW:
+        raise UserError(f"--how {args.how!r}; {suggest(args.how, HOW)}")
+    problems, by_style = _judged(args.problems, args.predictions)
+    order = _order(args.order, by_style)
+    weights = _weights(args, order, set(p.id for p in problems))
+    groups: dict[str, list[Verdict]] = {p.id: [] for p in problems}
+    style_of: dict[int, str] = {}
+    for style in order:
+        for verdict in by_style[style]:
+            style_of[id(verdict)] = style
+            groups[str(verdict.problem_id)].append(verdict)
+
+    def choose(votes: voting.Ballot) -> Verdict | None:
+        if args.how == "fallback":
+            return voting.first_answered(votes)
+        return voting.majority(votes, [weights[style_of[id(v)]] for v in votes.verdicts])
+
+    verdicts = voting.combined(problems, groups, choose)
+    right = sum(v.outcome == "correct" for v in verdicts)
+    accuracy = statistics.wilson(right, len(verdicts))
+    result: dict[str, Any] = {
+        "accuracy": accuracy.estimate,
+        "low": accuracy.low,
+        "high": accuracy.high,
+        "n": len(verdicts),
+        "how": args.how,
+        "order": order,
+        "weights": weights if args.how == "vote" else None,
+        "styles": {style: _alone(by_style[style], len(problems)) for style in order},
+    }
+    if args.baseline:
+        result["versus_baseline"] = scoring.compare(verdicts, score.baseline(args.baseline))
+    out = pathlib.Path(args.out)
+    write_jsonl(out / "verdicts.jsonl", verdicts)
+    write_json(out / "scores.json", result)
+    print(_table(result))
+    print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
+
+
+def _judged(problems_path: str, paths: list[str]) -> tuple[list[Problem], dict[str, list[Verdict]]]:
+    """Return the problems and, by style, the verdicts on all predictions in order of sample."""
+    from t5distill.errors import UserError
+    from t5distill.evaluate import scoring
+    from t5distill.records import Problem, read_jsonl
+
+    problems = list(read_jsonl(Problem, problems_path))
+    by_style: dict[str, list[Verdict]] = {}
+    for path in paths:
+        found = scoring.read_predictions(path)
+        styles = {p.style for p in found}
+        if len(styles) != 1:
+            raise UserError(f"{path}: predictions of {len(styles)} styles, wanted one style a file")
+        # Two students of one style are two voices.
+        style = voice = str(styles.pop() or "text")
+        while voice in by_style:
+            voice += "'"
+        samples = scoring.by_problem(problems, found)
+        by_style[voice] = [
+            v for v in scoring.judge_predictions(problems, samples) if v.outcome != "missing"
+        ]
+        if not by_style[voice]:
+            raise UserError(f"{path}: no prediction of style {style}")
+    return problems, by_style
+
+
+def _order(given: list[str] | None, by_style: dict[str, list[Verdict]]) -> list[str]:
+    """Return the styles in order, all of them."""
+    from t5distill.errors import UserError
+
+    if given is None:
+        first = [style for style in ORDER if style in by_style]
+        return first + sorted(by_style.keys() - set(first))
+    if sorted(given) != sorted(by_style):
+        raise UserError(f"--order {' '.join(given)}: the predictions are {', '.join(by_style)}")
+    return given
+
+
+def _weights(args: argparse.Namespace, order: list[str], tested: set[str]) -> dict[str, float]:
+    """Return the weight of each style's votes: its accuracy on validation, or 1."""
+    from t5distill.errors import UserError
+
+    paths = args.validation_predictions
+    if bool(args.validation_problems) != bool(paths):
+        raise UserError("--validation-problems and --validation-predictions go together")
+    if not paths:
+        return dict.fromkeys(order, 1.0)
+    if args.how != "vote":
+        raise UserError("weights are of --how vote; with fallback the order decides")
+    problems, by_style = _judged(args.validation_problems, paths)
+    if shared := tested & {p.id for p in problems}:
+        raise UserError(
+            f"{len(shared)} of the validation problems are those of --problems, e.g. "
+            f"{min(shared)!r}; weights from the tested problems would flatter the result"
+        )
+    if sorted(by_style) != sorted(order):
+        raise UserError(
+            f"--validation-predictions are {', '.join(by_style)}, wanted {', '.join(order)}"
+        )
+    return {style: _alone(by_style[style], len(problems))["accuracy"] for style in order}
+
+
+def _alone(verdicts: list[Verdict], n: int) -> dict[str, float]:
+    """Return how often a style's first samples are right, and how often they answer at all."""
+    first = [v for v in verdicts if not v.sample]
+    right = sum(v.outcome == "correct" for v in first)
+    return {"accuracy": right / n, "answered": sum(v.answer is not None for v in first) / n}
+
+
+def _table(result: dict[str, Any]) -> str:
+    lines = [f"{'style':<22}{'right':>8}{'answered':>10}{'weight':>9}"]
+    for style, alone in result["styles"].items():
+        weight = f"{result['weights'][style]:>9.3f}" if result["weights"] else f"{'':>9}"
+        shares = f"{100 * alone['accuracy']:>6.1f} %{100 * alone['answered']:>8.1f} %"
+        lines.append(f"{style:<22}{shares}{weight}".rstrip())
+    between = f"95 % interval {100 * result['low']:.1f} to {100 * result['high']:.1f}"
+    how = {"fallback": "first that answers", "vote": "vote of all"}[result["how"]]
+    lines.append(f"{how:<22}{100 * result['accuracy']:>6.1f} %  {between}, {result['n']} problems")
+    if "versus_baseline" in result:
+        d = result["versus_baseline"]
+        lines.append(
+            f"against the baseline: {100 * d['difference']:+.1f} points "
+            f"(95 % interval {100 * d['low']:+.1f} to {100 * d['high']:+.1f}, paired)"
+        )
+    return "\n".join(lines)
