@@ -27,6 +27,8 @@ STYLES = tuple(formats.STYLES)
 # Zhu et al. 2024, section 3.3.
 ETD = ("program", "equation", "cot")
 
+FU = ("cot_in_context", "cot", "answer_in_context", "answer")
+
 # Chain sets of the project's own recipes; others are registered by their users. Teacher `gold` is
 # a benchmark's own solutions after curation.
 TEACHERS = (
@@ -47,6 +49,14 @@ MIXTURES = {
     "magister_2022": ("gsm8k_cot", "coin_flip_cot", "last_letter_cot"),
     # Zhu et al. 2024: three types of thought in one student, told apart by the end of the question.
     **{f"etd_{name}": tuple(f"{name}_{s}" for s in ETD) for name in BENCHMARKS},
+    # Fu et al. 2023, section 3.2: four formats.
+    **{
+        f"fu_2023{suffix}": tuple(f"{benchmark}_{style}{suffix_of}" for style in FU)
+        for suffix, benchmark, suffix_of in (
+            ("", "gsm8k", ""),
+            ("_embedded", "embedded", "_simulated"),
+        )
+    },
     "etd_embedded_simulated": tuple(f"embedded_{s}_simulated" for s in ETD),
     "magister_2022_answer": tuple(
         f"{name}_answer"

@@ -75,7 +75,7 @@ def test_every_answer_is_asked_for_once_and_right(problems, tmp_path, capsys):
     assert len({(c.problem_id, c.text) for c in chains}) > 60
 
 
-@pytest.mark.parametrize("style", ["answer", "socratic", "program", "equation"])
+@pytest.mark.parametrize("style", ["answer", "socratic", "program", "equation", "key_points"])
 @pytest.mark.parametrize("endpoint", ["chat", "completions"])
 def test_every_style_and_both_endpoints(problems, tmp_path, style, endpoint):
     path, made = problems

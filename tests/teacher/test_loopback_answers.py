@@ -52,7 +52,7 @@ def test_answers_are_right_in_every_style_and_wording(problems, style):
         texts = {Writer().text(problem, style, draw) for draw in DRAWS}
         for text in texts:
             assert value(text, style) == Fraction(problem.answer), text
-            if style in ("answer", "cot", "socratic"):
+            if style in ("answer", "cot", "socratic", "key_points"):
                 assert correct(text, problem), text
     assert len(texts) > 1
 

@@ -19,6 +19,7 @@ UNKNOWN = "I do not know this problem, so I cannot work it out."
 STYLE_MARKERS = (
     ("program", ("program", "python", "def solution")),
     ("socratic", ("sub-question", "subquestion", "socratic")),
+    ("key_points", ("key point", "core question")),
     ("equation", ("equation",)),
     ("answer", ("only the answer", "answer only", "just the answer", "only the final answer")),
 )
@@ -110,6 +111,14 @@ def _cot(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
     return _one(_OPENINGS, rng) + said, " " + _one(_CLOSINGS, rng).format(problem.answer)
 
 
+def _key_points(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+    """Return the last sub-question, the story without its question, and the chain."""
+    given = problem.question.rpartition(". ")[0] or problem.question
+    body, mark = _cot(problem, rng)
+    core = problem.meta["steps"][-1]["question"]
+    return f"Core question: {core}\nGiven: {given}.\nSolution: {body}", mark
+
+
 def _socratic(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
     """Return GSM8K's Socratic form: `question ** answer`, a line for each step, and `#### N`."""
     lines = []
@@ -155,6 +164,7 @@ _WRITE = {
     "answer": _answer,
     "cot": _cot,
     "socratic": _socratic,
+    "key_points": _key_points,
     "program": _program,
     "equation": _equation,
 }
