@@ -10,7 +10,7 @@ help:
 	@echo "make quickstart   the whole corridor on embedded problems, about ten minutes"
 	@echo "make test         the test suite"
 	@echo "make check        ruff and pyright"
-	@echo "make bench        training and decoding beside Hugging Face and T5X; asking a teacher"
+	@echo "make bench        training and decoding beside Hugging Face and T5X; asking a teacher; the sandbox"
 	@echo "make soak         the longer checks"
 
 $(VENV)/installed: setup.py constraints.txt
@@ -39,6 +39,7 @@ $(VENV)/bench: $(VENV)/installed
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.teacher
+	$(BIN)/python -m benchmarks.execution
 	$(BIN)/python -m benchmarks.engines
 
 clean:

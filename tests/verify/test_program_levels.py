@@ -89,7 +89,8 @@ def test_what_the_other_level_still_denies(facility):
     programs = ["open('/etc/passwd')", "import os\nos.fork()", "while True: pass"]
     script = (NO_NAMESPACES if facility == "namespaces" else NO_SECCOMP) + (
         "import json\nfrom t5distill.verify import run_program\n"
-        f"print(json.dumps([run_program(p, cpu_s=0.3, allow_unsafe=True).status for p in {programs}]))"
+        "def status(source):\n    return run_program(source, cpu_s=0.3, allow_unsafe=True).status\n"
+        f"print(json.dumps([status(p) for p in {programs}]))"
     )
     assert results(script) == ["rejected", "rejected", "timeout"]
 
@@ -99,7 +100,7 @@ def test_user_namespaces_forbidden_by_a_setting(tmp_path):
     if not shutil.which("unshare") or os.geteuid() != 0:
         pytest.skip("needs root and util-linux to lower user.max_user_namespaces in a namespace")
     command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"]
-    shell = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\""
+    shell = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
     answers = results(RUN, *command, "sh", "-c", shell, "sh")
     refused(answers, "seccomp only", "No space left on device")
 

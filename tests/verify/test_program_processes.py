@@ -3,35 +3,15 @@
 import json
 import multiprocessing
 import os
-import pathlib
 import signal
 import subprocess
 import sys
 import threading
 import time
 
-from t5distill.verify import Limits, Sandbox, run_program, run_programs
+from families import below, command_of, supervisors
 
-
-def command_of(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def below(pid):
-    """Return all processes below one, whatever their namespace."""
-    try:
-        listed = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [found for child in map(int, listed) for found in (child, *below(child))]
-
-
-def supervisors(pid=None):
-    """Return the supervisors, those inside and the children of a process."""
-    return [p for p in below(pid or os.getpid()) if b"inside/boot.py" in command_of(p)]
+from t5distill.verify import Limits, Sandbox, run_program
 
 
 def gone(pids):
@@ -106,9 +86,13 @@ with Sandbox(Limits(cpu_s=600)) as sandbox:
 """
 
 
+def started(script):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)
+
+
 def test_a_killed_parent_takes_everything_with_it():
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE,
-                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    parent = started(PARENT)
     assert parent.stdout.readline() == b"ready\n"
     while len(supervisors(parent.pid)) < 3:  # the watcher, the server and the program
         time.sleep(0.01)
@@ -123,8 +107,7 @@ def test_a_fork_of_the_parent_does_not_keep_supervisors_alive():
     script = PARENT.replace('print("ready"', 'import os, time\n    if os.fork() == 0:\n'
                             '        os.close(1)\n        time.sleep(600)\n'
                             '    print("ready"')  # fmt: skip
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE,
-                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    parent = started(script)
     assert parent.stdout.readline() == b"ready\n"
     while len(supervisors(parent.pid)) < 3:
         time.sleep(0.01)
@@ -206,43 +189,3 @@ def test_the_thread_that_started_a_sandbox_may_end():
     assert sandbox.run(program("ans = 2")).value == "2"
     assert sandbox._engines[False] is engine
     sandbox.close()
-
-
-def test_a_hostile_share(tmp_path):
-    """The small stand-in of the soak test."""
-    check_hostile_share(200, workers=2)
-
-
-HOSTILE = [
-    ("while True: pass", "timeout"),
-    ("x = []\nwhile True: x.append(' ' * 10 ** 6)", "memory"),
-    ("import os\nos.kill(1, 9)", "rejected"),
-    ("import os\nos.fork()", "rejected"),
-    ("open('/tmp/left-over', 'w')", "rejected"),
-    ("import os\nos.write(3, b'{\"status\": \"value\", \"value\": \"forged\"}\\n{}')\nos._exit(0)", "error"),
-    ("import os\nos._exit(0)", "error"),
-    ("import os\nos.close(3)\nwhile True: pass", "error"),
-    ("import ctypes\nctypes.string_at(0)", "rejected"),
-    ("import socket", "rejected"),
-]  # fmt: skip
-
-
-def check_hostile_share(count, *, workers):
-    """Run so many programs, 5 % of them hostile; return the longest seconds between verdicts."""
-    sources, wanted = [], []
-    for i in range(count):
-        if i % 20 == 7:
-            source, status = HOSTILE[i // 20 % len(HOSTILE)]
-            sources.append(source)
-            wanted.append((status, None))
-        else:
-            sources.append(f"x = {i}\nans = x + 1")
-            wanted.append(("value", str(i + 1)))
-    before, temporary = set(supervisors()), set(os.listdir("/tmp"))
-    limits = Limits(cpu_s=0.3, wall_s=5, memory_mb=50)
-    outcomes = list(run_programs(sources, workers=workers, limits=limits))
-    for source, outcome, want in zip(sources, outcomes, wanted, strict=True):
-        assert (outcome.status, outcome.value) == want, (source, outcome)
-        assert outcome.isolation == "namespaces+seccomp"
-    assert set(supervisors()) <= before
-    assert "left-over" not in set(os.listdir("/tmp")) - temporary

@@ -57,6 +57,9 @@ class _Parser:
     def peek(self) -> Token | None:
         return self.tokens[self.position] if self.position < len(self.tokens) else None
 
+    def _last(self) -> Token:
+        return self.tokens[self.position - 1]
+
     def take(self, kind: str, *texts: str) -> str | None:
         token = self.peek()
         if token is None or token.kind != kind or (texts and token.text not in texts):
@@ -121,7 +124,10 @@ class _Parser:
         return figures and not (len(last) == 4 and last[0].text == "/")
 
     def signed(self, depth: int) -> tuple[Tree, bool]:
+        before = self.tokens[self.position - 1] if self.position else None
         sign = self.take("op", "-", "+")
+        if sign and before and before.text in ("+", "-") and before.end == self._last().start:
+            raise EquationProblem("two signs written together")
         value, percent = self.power(depth)
         return (("negative", value) if sign == "-" else value), percent
 

@@ -16,7 +16,7 @@ from t5distill.verify.tokens import Token, to_number
 _WORDS = {
     **{"times": ("op", "*"), "of": ("op", "of"), "plus": ("op", "+"), "minus": ("op", "-")},
     **{"percent": ("percent", "%"), "sqrt": ("root", "sqrt")},
-    **{"and": ("separator", "and"), "where": ("separator", "where")},
+    **{w: ("separator", w) for w in ("and", "where", "so", "then", "thus", "hence", "therefore")},
 }
 # Signs after which an operand is complete, and before which one begins.
 ENDS = ("number", "name", "close", "percent")
@@ -27,14 +27,14 @@ _LEX = re.compile(
       (?P<number>[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
     | (?P<divided>divided[ ]by(?![A-Za-z0-9_]))
     | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    | (?P<equals>==?(?!=))
+    | (?P<separator>=>|->|[→⇒⟹⇔⟺,;]|\.(?=\s|$))
+    | (?P<equals>==?(?![=>]))
     | (?P<power>\*\*|\^)
     | (?P<op>[-+*/–])
     | (?P<open>[(\[{])
     | (?P<close>[)\]}])
     | (?P<percent>%)
     | (?P<colon>:(?!=))
-    | (?P<separator>[,;]|\.(?=\s|$))
     | (?P<currency>[$€£¥₹])
     | (?P<hash>\#(?=[0-9]))
     | (?P<bad>\S)
@@ -50,6 +50,7 @@ _HEADING = re.compile(
 )
 _BOLD = re.compile(r"(?<![\w)\]}] )(?<![\w)\]}])\*\*(?=\S)([^\n]{1,200}?)(?<=\S)\*\*(?![\w(])")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end) ?\{[A-Za-z]{1,20}\*?\}(?:\{[lcr|]{0,9}\})?")
+_ARROW = re.compile(r"\\(?:Long)?(?:[Rr]ightarrow|implies|iff)(?![A-Za-z])")
 _INDEX = re.compile(r"_\{([A-Za-z0-9_]{1,40})\}")
 
 
@@ -61,6 +62,7 @@ def lines(text: str) -> list[str]:
     if "\\" in text:
         # In LaTeX a double backslash ends a line and an ampersand aligns two.
         text = _ENVIRONMENT.sub("\n", text.replace("\\\\", "\n")).replace("&", "")
+        text = _ARROW.sub("⇒", text)
     text = plain.arithmetic(_INDEX.sub(r"_\1", text))
     return [line.strip() for line in text.split("\n")]
 

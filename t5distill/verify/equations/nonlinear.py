@@ -22,6 +22,7 @@ Expression = Any
 DIGITS = 15
 _PRECISION = 40
 _CLOSE = sympy.Float("1e-20")
+_MAX_BRANCHES = 64
 
 
 class Unsolved(Exception):
@@ -138,7 +139,7 @@ def _values(builder: _Builder, system: dict[str, Any]) -> list[Expression] | Non
     if builder.transcendental or any(e.has(sympy.I) for e in equations):
         return _general(equations, asked, nonzero, builder)
     groups = _components(equations, [asked, *nonzero])
-    values: list[Expression] | None = [asked]
+    values: list[Expression] | None = None if asked.free_symbols else [asked]
     for group in groups:
         symbols = set().union(*(e.free_symbols for e in group))
         wanted = asked if asked.free_symbols & symbols else None
@@ -186,37 +187,34 @@ def _general(
     nonzero: list[Expression],
     builder: _Builder,
 ) -> list[Expression] | None:
-    """Solve with unknown exponents; every solution is put back into the equations."""
-    unknowns = sorted(set().union(*(e.free_symbols for e in equations)), key=str)
-    if not asked.free_symbols <= set(unknowns):
+    """Solve with unknown exponents: one equation in one unknown after the other.
+
+    Only complete sets of real solutions count, so that a value is the only one.
+    """
+    if not asked.free_symbols <= set().union(*(e.free_symbols for e in equations)):
         return None
-    if len(unknowns) == 1:
-        return _univariate(equations, asked, unknowns[0], nonzero, builder)
-    found = sympy.solve(equations, unknowns, dict=True)
     values = []
-    for solution in found:
-        value = asked.subs(solution)
-        if value.free_symbols:
-            return None
-        if _holds(equations, nonzero, builder, solution) and _is_real(value):
-            values.append(value)
-    if not values:
-        raise Unsolved("no method applies")
+    waiting: list[dict[Expression, Expression]] = [{}]
+    while waiting:
+        solution = waiting.pop()
+        left = [e.subs(solution) for e in equations]
+        single = next((e for e in left if len(e.free_symbols) == 1), None)
+        if single is None and any(e.free_symbols for e in left):
+            raise Unsolved("unknown exponents in equations of several unknowns")
+        if single is None:
+            if _holds(equations, nonzero, builder, solution):
+                values.append(asked.subs(solution))
+            continue
+        (unknown,) = single.free_symbols
+        found = sympy.solveset(single, unknown, sympy.S.Reals)
+        if found is sympy.S.EmptySet:
+            continue
+        if not isinstance(found, sympy.FiniteSet):
+            raise Unsolved("no closed form")
+        waiting += [{**solution, unknown: root} for root in found.args]
+        if len(waiting) > _MAX_BRANCHES:
+            raise Unsolved("too many solutions")
     return values
-
-
-def _univariate(
-    equations: list[Expression],
-    asked: Expression,
-    unknown: Expression,
-    nonzero: list[Expression],
-    builder: _Builder,
-) -> list[Expression]:
-    found = sympy.solveset(equations[0], unknown, sympy.S.Reals)
-    if not isinstance(found, sympy.FiniteSet | sympy.sets.sets.EmptySet):
-        raise Unsolved("no closed form")
-    solutions = [{unknown: root} for root in found]
-    return [asked.subs(s) for s in solutions if _holds(equations, nonzero, builder, s)]
 
 
 def _holds(

@@ -15,7 +15,6 @@ MAX_CHARACTERS = 100_000
 MAX_LINES = 400
 MAX_EQUATIONS = 400
 MAX_TOKENS = 1_000  # of one line
-ASKED = ("ans", "Ans", "ANS", "answer", "Answer", "ANSWER")
 
 # Words after which an equation may begin in the middle of a sentence.
 _LEADS = frozenset(
@@ -32,7 +31,8 @@ _ARITHMETIC_WORDS = frozenset(
         "greater squared cubed sum difference product quotient if else or lambda"
     )
 )
-_ITEM = re.compile(r"(?:[•‣▪] *|\* +)|[0-9]{1,3}(?:\)|\.(?![0-9]))\s*(?=\S)")
+_PROSE = ("name", "word", "separator")
+_ITEM = re.compile(r"(?:[•‣▪] *|\* +)|(?:[0-9]{1,3}(?:\)|\.(?![0-9]))|[a-zA-Z]\))\s*(?=\S)")
 _NUMBERED = re.compile(r"\(([0-9]{1,3})\) +(?=\S)")
 _COMMENT = re.compile(r"#(?![0-9]).*")
 _ANSWER_LABEL = re.compile(r"\W*(?:the |final )*ans(?:wer)?\s*:\s*(?=\S)", re.IGNORECASE)
@@ -74,7 +74,7 @@ def read(text: str) -> System:
 
 
 def _asked(text: str, statements: list[list[Token]], unknowns: list[str]) -> str | None:
-    named = next((name for name in ASKED if name in unknowns), None)
+    named = next((name for name in units.ASKED if name in unknowns), None)
     if named or not statements:
         return named
     ending = text[-200:].rstrip().rpartition("\n")[2].strip().lower()
@@ -109,7 +109,7 @@ def _statements(text: str) -> Iterator[list[Token]]:
         tokens = lexer.tokenize(line)
         if len(tokens) > MAX_TOKENS:
             raise EquationProblem(f"more than {MAX_TOKENS} signs on a line")
-        for piece in _pieces(tokens):
+        for piece in _pieces(_without_remarks(tokens)):
             statement = _equation(piece)
             if statement and (label := _trailing_number(statement)):
                 numbered = _next_number(label, numbered)
@@ -141,6 +141,24 @@ def _trailing_number(tokens: list[Token]) -> str | None:
     before, bracket, number = tokens[-4:-1]
     apart = before.kind in lexer.ENDS and before.end < bracket.start
     return number.text if apart and number.text.isdigit() and len(number.text) < 4 else None
+
+
+def _without_remarks(tokens: list[Token]) -> list[Token]:
+    """Leave out brackets that hold two words or more and stand apart: "x = 5 (from above)"."""
+    kept: list[Token] = []
+    for token in tokens:
+        kept.append(token)
+        if token.kind != "close":
+            continue
+        start = len(kept) - 2
+        while start >= 0 and (kept[start].kind in _PROSE or kept[start].text == "of"):
+            start -= 1
+        count = len(kept) - 2 - start
+        if start >= 0 and kept[start].kind == "open" and count >= 2:
+            apart = not start or kept[start - 1].end < kept[start].start
+            if apart and kept[start + 1].kind in ("name", "word"):
+                del kept[start:]
+    return kept
 
 
 def _pieces(tokens: list[Token]) -> Iterator[list[Token]]:
@@ -217,7 +235,7 @@ def _put_newlines_back(tokens: list[Token]) -> list[list[Token]]:
         return [tokens]
     before = equals[-1] - 1
     last = tokens[before]
-    if before - 1 <= equals[-2] or last.text not in ASKED or not _apart(tokens, before):
+    if before - 1 <= equals[-2] or last.text not in units.ASKED or not _apart(tokens, before):
         return [tokens]
     cuts = [0]
     for start, end in itertools.pairwise(equals):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import sympy
 from sympy.polys.matrices import DomainMatrix
@@ -51,31 +51,37 @@ def values(problem: Problem, asked: Expression) -> list[Expression] | None:
     Raises:
       NotImplementedError: there are more than `MAX_POINTS` points.
     """
-    value = sympy.Symbol("value")
     polynomials = [sympy.numer(sympy.together(e)) for e in problem.equations]
     # A new unknown times all divisors is one: so none of them is zero.
     divisor = sympy.Mul(*{sympy.numer(sympy.together(e)) for e in problem.nonzero})
     if divisor.free_symbols:
         polynomials.append(sympy.Symbol("inverse") * divisor - 1)
-    polynomials.append(value - asked)
-    unknowns = sorted(set().union(*(p.free_symbols for p in polynomials)), key=str)
+    unknowns = sorted(set().union(*(p.free_symbols for p in (*polynomials, asked))), key=str)
     basis = sympy.groebner(polynomials, *unknowns, order="grevlex", domain=sympy.QQ)
     if basis.exprs == [1]:
         return []
     if not basis.is_zero_dimensional:
         if problem.nonnegative:
             raise NotImplementedError("a root among free unknowns")
-        return _eliminated(polynomials, unknowns, value)
-    basis = _radical(basis)
-    return _at_real_points(basis, value, problem.nonnegative)
+        return _eliminated(polynomials, unknowns, asked)
+    quotient = _Quotient(basis)
+    form = _separating(quotient, tries=1)
+    if form is None:  # a bad form, or points that count more than once
+        quotient = _Quotient(_radical(quotient))
+        form = _separating(quotient, tries=10_000)
+    if form is None:
+        raise NotImplementedError("no separating form")
+    return _at_real_points(quotient, form, asked, problem.nonnegative)
 
 
 def _eliminated(
-    polynomials: list[Expression], unknowns: list[Expression], value: sympy.Symbol
+    polynomials: list[Expression], unknowns: list[Expression], asked: Expression
 ) -> list[Expression] | None:
     """Return the real values where other unknowns are free, or None where the value is too."""
-    order = [*(u for u in unknowns if u != value), value]
-    basis = sympy.groebner(polynomials, *order, order="lex", domain=sympy.QQ)
+    value = sympy.Symbol("value")
+    basis = sympy.groebner(
+        [*polynomials, value - asked], *unknowns, value, order="lex", domain=sympy.QQ
+    )
     alone = [p for p in basis.exprs if p.free_symbols == {value}]
     if not alone:
         return None
@@ -137,9 +143,9 @@ def _relation(rows: list[list[Expression]], variable: Expression) -> sympy.Poly:
     return sympy.Poly([1, *(-c for c in reversed(column))], variable, domain=sympy.QQ)
 
 
-def _radical(basis: GroebnerBasis) -> GroebnerBasis:
+def _radical(quotient: _Quotient) -> GroebnerBasis:
     """Add the square-free part of every unknown's polynomial, so that each point counts once."""
-    quotient = _Quotient(basis)
+    basis = quotient.basis
     added = []
     for unknown in basis.gens:
         relation = _relation(quotient.powers(unknown), unknown)
@@ -151,22 +157,35 @@ def _radical(basis: GroebnerBasis) -> GroebnerBasis:
     return sympy.groebner([*basis.exprs, *added], *basis.gens, order="grevlex", domain=sympy.QQ)
 
 
-def _at_real_points(
-    basis: GroebnerBasis, value: Expression, nonnegative: list[Expression]
-) -> list[Expression]:
-    quotient = _Quotient(basis)
+class _Form(NamedTuple):
+    """A linear form with a different value at every point.
+
+    Attributes:
+      powers: coordinates of its powers, which are a basis of the quotient.
+      relation: the polynomial whose roots are its values.
+    """
+
+    powers: list[list[Expression]]
+    relation: sympy.Poly
+
+
+def _separating(quotient: _Quotient, *, tries: int) -> _Form | None:
+    """Return a form that separates the points, or None: all but finitely many of these do."""
     count = len(quotient.monomials)
-    form = sympy.Symbol("form")
-    # Some form with small coefficients separates the points: only finitely many do not.
-    for base in itertools.count(1):
-        separating = sympy.Add(*(base**i * u for i, u in enumerate(basis.gens)))
-        powers = quotient.powers(separating)
-        relation = _relation(powers, form)
-        if relation.degree() == count:
-            break
-    roots = _real_roots(relation)
-    matrix = DomainMatrix.from_Matrix(sympy.Matrix(powers[:count]).T)
-    inverse = matrix.to_field().inv().to_Matrix()
+    for base in range(2, 2 + tries):
+        expression = sympy.Add(*(base**i * u for i, u in enumerate(quotient.basis.gens)))
+        powers = quotient.powers(expression)
+        relation = _relation(powers, sympy.Symbol("form"))
+        if relation.degree() == count and relation.is_sqf:
+            return _Form(powers[:count], relation)
+    return None
+
+
+def _at_real_points(
+    quotient: _Quotient, form: _Form, asked: Expression, nonnegative: list[Expression]
+) -> list[Expression]:
+    roots = _real_roots(form.relation)
+    inverse = DomainMatrix.from_Matrix(sympy.Matrix(form.powers).T).to_field().inv().to_Matrix()
 
     def at_roots(expression: Expression) -> list[Expression]:
         column = sympy.Matrix(quotient.coordinates(quotient.reduce(expression)))
@@ -176,9 +195,9 @@ def _at_real_points(
     kept = [True] * len(roots)
     for bound in nonnegative:
         kept = [k and v > -_CLOSE for k, v in zip(kept, at_roots(bound), strict=True)]
-    exact = _real_roots(_relation(quotient.powers(value), value))
+    exact = _real_roots(_relation(quotient.powers(asked), sympy.Symbol("value")))
     numbers = [root.evalf(_PRECISION) for root in exact]
-    found = [v for v, k in zip(at_roots(value), kept, strict=True) if k]
+    found = [v for v, k in zip(at_roots(asked), kept, strict=True) if k]
     nearest = {min(range(len(exact)), key=lambda i, v=v: abs(numbers[i] - v)) for v in found}
     return [exact[i] for i in sorted(nearest)]
 

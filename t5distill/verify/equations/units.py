@@ -12,6 +12,8 @@ from t5distill.verify.tokens import Token, words
 
 # Words longer than this that follow a number are a sentence, not a unit.
 MAX_UNIT = 4
+# The unknowns that are asked for by their name, the first that occurs before the others.
+ASKED = ("ans", "Ans", "ANS", "answer", "Answer", "ANSWER")
 
 _DOZEN = {"dozen": 12, "dozens": 12}
 # Words that change the number before them, or turn what follows into a condition.
@@ -101,7 +103,8 @@ def _scale(word: Token, kept: list[Token]) -> Fraction | None:
 def _is_factor(token: Token, alone: Set[str]) -> bool:
     """Tell an unknown that a number multiplies from a unit: single letters are never units."""
     odd = any(c.isdigit() or c == "_" for c in token.text)
-    return token.kind == "name" and (len(token.text) == 1 or odd or token.text in alone)
+    known = token.text in alone or token.text in ASKED
+    return token.kind == "name" and (len(token.text) == 1 or odd or known)
 
 
 def _check_unit(run: list[Token], alone: Set[str]) -> None:

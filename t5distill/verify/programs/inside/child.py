@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from t5distill.verify.programs.inside import isolating, kernel
-from t5distill.verify.programs.kinds import KINDS
 
 RESULT_FD = 3
 OUT_OF_MEMORY = 71  # exit codes, for when there is no way left to say more
@@ -51,6 +49,7 @@ _MODULES = (
 
 
 def work(
+    run: Callable[[Mapping[str, Any]], Mapping[str, Any]],
     job: Mapping[str, Any],
     limits: Mapping[str, Any],
     result: int,
@@ -58,13 +57,21 @@ def work(
     doors: kernel.Filter | None,
     mapped: int,
 ) -> NoReturn:
-    """Carry out a job in this process, which is a fresh fork, and end it."""
+    """Carry out a job in this process, which is a fresh fork, and end it.
+
+    Args:
+      run: does it, and returns `status`, `value` and `detail`.
+      job: what it is given.
+      limits: `cpu_s` and `memory_mb`.
+      result: the descriptor that the answer goes to.
+      doors: the filter on system calls; None where there is none.
+      mapped: bytes of address space at the start.
+    """
     try:
         os.dup2(result, RESULT_FD)
         os.closerange(RESULT_FD + 1, 1 << 20)
-        run = function_of(job["kind"])
         random.seed(0)  # a program that draws is judged alike each time
-        isolating.set_limits(cpu_s=limits["cpu_s"], memory_mb=limits["memory_mb"], mapped=mapped)
+        isolating.limit_job(cpu_s=limits["cpu_s"], memory_mb=limits["memory_mb"], mapped=mapped)
         if doors is not None:
             doors.install()
         watch()
@@ -79,12 +86,6 @@ def work(
     except BaseException as e:  # the job's function answers its own failures: this one is ours
         say({"status": "error", "detail": f"inside the sandbox: {one_line(e)}"})
     os._exit(BROKEN)
-
-
-def function_of(kind: str):
-    """Return the function that does this kind of job; it was imported before the root went."""
-    entry = KINDS[kind]
-    return getattr(importlib.import_module(entry.module), entry.function)
 
 
 def say(message: Mapping[str, Any]) -> NoReturn:

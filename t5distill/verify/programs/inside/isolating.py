@@ -115,19 +115,29 @@ def address_space() -> int:
         return 256 * _MB
 
 
-def set_limits(*, cpu_s: float, memory_mb: int, mapped: int) -> None:
-    """Bound this process; the supervisor stops it before the limit of processor time does."""
-    for name, value in (
-        ("RLIMIT_CPU", math.ceil(cpu_s) + 1),
-        ("RLIMIT_AS", mapped + memory_mb * _MB),
-        ("RLIMIT_STACK", 8 * _MB),
-        ("RLIMIT_FSIZE", 0),
-        ("RLIMIT_CORE", 0),
-        ("RLIMIT_NPROC", 0),
-        ("RLIMIT_NOFILE", 4),
-        ("RLIMIT_MEMLOCK", 0),
-        ("RLIMIT_MSGQUEUE", 0),
-    ):
+def limit_for_good() -> None:
+    """Set the limits that the supervisor can bear itself: every job inherits them."""
+    _set(RLIMIT_STACK=8 * _MB, RLIMIT_FSIZE=0, RLIMIT_CORE=0, RLIMIT_MEMLOCK=0, RLIMIT_MSGQUEUE=0)
+
+
+def limit_job(*, cpu_s: float, memory_mb: int, mapped: int) -> None:
+    """Bound the process of a job; the supervisor stops it before the limit of processor time does.
+
+    Args:
+      cpu_s: its processor seconds.
+      memory_mb: what it may add.
+      mapped: bytes of address space that it starts with.
+    """
+    _set(
+        RLIMIT_CPU=math.ceil(cpu_s) + 1,
+        RLIMIT_AS=mapped + memory_mb * _MB,
+        RLIMIT_NPROC=0,
+        RLIMIT_NOFILE=4,
+    )
+
+
+def _set(**limits: int) -> None:
+    for name, value in limits.items():
         kind = getattr(resource, name, None)
         if kind is None:
             continue

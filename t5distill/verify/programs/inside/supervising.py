@@ -7,11 +7,13 @@ it claims as its own answer, and nothing else.
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import select
 import signal
-import time
+import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from t5distill.verify.programs.inside import child, forking, isolating, kernel, preloading
@@ -21,14 +23,12 @@ from t5distill.verify.programs.kinds import KINDS
 
 def supervise(settings: dict[str, Any], commands: int, replies: int) -> None:
     """Load, leave the machine behind, fork the one that serves, and watch."""
-    modules = [k.module for k in KINDS.values() if settings["packages"] or not k.algebra]
-    for module in modules:
-        hollow_packages(settings["root"], module)
-    preloading.preload(settings["packages"], modules)
+    kinds = {name: k for name, k in KINDS.items() if settings["packages"] or not k.algebra}
+    for kind in kinds.values():
+        hollow_packages(settings["root"], kind.module)
+    preloading.preload(settings["packages"], [kind.module for kind in kinds.values()])
+    functions = {name: getattr(sys.modules[k.module], k.function) for name, k in kinds.items()}
     os.environ.clear()
-    parent = _handle(settings["parent"])
-    if os.getppid() != settings["parent"]:
-        return
     mapped = isolating.address_space()
     isolating.become_nobody()
     no_namespaces = isolating.enter_namespaces()
@@ -40,14 +40,17 @@ def supervise(settings: dict[str, Any], commands: int, replies: int) -> None:
     if server == 0:
         os.close(held)
         try:
-            _serve(commands, replies, lifeline, no_namespaces, mapped)
+            doors = _close_doors(replies, no_namespaces)
+            work = functools.partial(child.work, doors=doors, mapped=mapped)
+            workers = {name: functools.partial(work, run) for name, run in functions.items()}
+            _answer(commands, replies, lifeline, workers)
         finally:
             os._exit(1)
     for fd in (commands, replies, lifeline):
         os.close(fd)
     os.dup2(0, 2)
     isolating.give_up_privileges()
-    _watch(server, settings["parent"], parent)
+    _watch(server, settings["parent"])
 
 
 def _handle(pid: int) -> int | None:
@@ -58,26 +61,30 @@ def _handle(pid: int) -> int | None:
         return None
 
 
-def _watch(server: int, parent_pid: int, parent: int | None) -> NoReturn:
+def _watch(server: int, parent_pid: int) -> NoReturn:
     """Wait for either end, and bring about the other."""
+    parent = _handle(parent_pid)
     handles = [_handle(server), parent]
     poller = select.poll()
     for handle in handles:
         if handle is not None:
             poller.register(handle, select.POLLIN)
-    patience = None if None not in handles else 500
+    orphan = os.getppid() != parent_pid  # it may have ended before there was a handle
+    patience = 500 if None in handles else None
     while True:
-        ready = {fd for fd, _ in poller.poll(patience)}
-        if parent in ready or (parent is None and os.getppid() != parent_pid):
+        ready = set() if orphan else {fd for fd, _ in poller.poll(patience)}
+        orphan = orphan or os.getppid() != parent_pid
+        if orphan or parent in ready:
             os.kill(server, signal.SIGKILL)
-        if os.waitpid(server, 0 if ready else os.WNOHANG)[0]:
+        if os.waitpid(server, 0 if ready or orphan else os.WNOHANG)[0]:
             os._exit(0)
 
 
-def _serve(commands: int, replies: int, lifeline: int, no_namespaces: str, mapped: int) -> NoReturn:
-    """Answer jobs until the pipe ends."""
+def _close_doors(replies: int, no_namespaces: str) -> kernel.Filter | None:
+    """Give up what is left to give up, and say how far it went; return the filter for programs."""
     os.dup2(0, 2)
     isolating.give_up_privileges()
+    isolating.limit_for_good()
     if kernel.LINUX:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     doors, no_seccomp = isolating.program_filter()
@@ -88,25 +95,34 @@ def _serve(commands: int, replies: int, lifeline: int, no_namespaces: str, mappe
             "missing": {"namespaces": no_namespaces, "seccomp": no_seccomp},
         },
     )
+    return doors
+
+
+def _answer(
+    commands: int, replies: int, lifeline: int, workers: dict[str, Callable[..., NoReturn]]
+) -> NoReturn:
+    """Carry out jobs until a pipe ends.
+
+    Args:
+      commands: where jobs come from.
+      replies: where their verdicts go.
+      lifeline: ends with the watcher.
+      workers: for each kind of job, what does it in the process forked for it.
+    """
     guards = select.poll()
-    guards.register(lifeline, select.POLLIN)
-    guards.register(commands, select.POLLIN)
+    for fd in (lifeline, commands):
+        guards.register(fd, select.POLLIN)
     while True:
         if any(fd == lifeline for fd, _ in guards.poll()):
             os._exit(0)
         message = read_message(commands)
         if message is None:
             os._exit(0)
-        begin = time.monotonic()
+        job = message["job"]
         verdict = forking.run(
-            message["job"],
-            message["limits"],
-            ends=(commands, lifeline),
-            enter=lambda job, limits, fd: child.work(job, limits, fd, doors=doors, mapped=mapped),
+            job, message["limits"], ends=(commands, lifeline), enter=workers[job["kind"]]
         )
-        verdict["number"] = message["number"]
-        verdict["seconds"] = time.monotonic() - begin
-        write_message(replies, verdict)
+        write_message(replies, {**verdict, "number": message["number"]})
 
 
 def _level(*, namespaces: bool, seccomp: bool) -> str:
