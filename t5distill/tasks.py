@@ -50,13 +50,8 @@ MIXTURES = {
     # Zhu et al. 2024: three types of thought in one student, told apart by the end of the question.
     **{f"etd_{name}": tuple(f"{name}_{s}" for s in ETD) for name in BENCHMARKS},
     # Fu et al. 2023, section 3.2: four formats.
-    **{
-        f"fu_2023{suffix}": tuple(f"{benchmark}_{style}{suffix_of}" for style in FU)
-        for suffix, benchmark, suffix_of in (
-            ("", "gsm8k", ""),
-            ("_embedded", "embedded", "_simulated"),
-        )
-    },
+    "fu_2023": tuple(f"gsm8k_{style}" for style in FU),
+    "fu_2023_embedded_simulated": tuple(f"embedded_{style}_simulated" for style in FU),
     "etd_embedded_simulated": tuple(f"embedded_{s}_simulated" for s in ETD),
     "magister_2022_answer": tuple(
         f"{name}_answer"
