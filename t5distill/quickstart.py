@@ -311,13 +311,13 @@ def _summary(work: pathlib.Path, stages: Stages) -> dict[str, Any]:
         "held_out_templates": {arm: scores(arm, "embedded_held_out") for arm in ARMS},
         "cot_minus_answer": scoring.compare(verdicts["cot"], verdicts["answer"]),
         "curation": json.loads(curation.read_text()),
-        "training": {arm: _training(work / arm) for arm in ARMS if arm != "untrained"},
+        "training": {arm: training(work / arm) for arm in ARMS if arm != "untrained"},
         "wall_s": round(time.perf_counter() - stages.begin, 1),
         "stages": stages.seconds,
     }
 
 
-def _training(directory: pathlib.Path) -> dict[str, Any]:
+def training(directory: pathlib.Path) -> dict[str, Any]:
     """Return what one arm's training cost, from its metrics: steps, target tokens, seconds."""
     import json
 

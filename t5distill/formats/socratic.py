@@ -29,6 +29,8 @@ GUIDANCE = ("none", "count", "equations")
 ROLES = ("plan", "ask", "solve")
 # A student that goes on asking is stopped here; the longest of GSM8K's decompositions has 11 steps.
 MAX_STEPS = 16
+# A step is a sentence or two. What a student writes without end is not read to it again and again.
+MAX_CHARACTERS = 2000
 
 END = "That is all."
 _SEPARATOR = "**"
@@ -126,7 +128,7 @@ class Socratic:
         if self.iterative:
             return (yield from self._take_turns(asked, plan))
         written = yield Ask(self._to_ask(asked, plan), first=True)
-        questions = _lines(written)[:MAX_STEPS]
+        questions = [_one_line(line) for line in _lines(written)[:MAX_STEPS]]
         solved = yield Ask(_to_solve(asked, questions))
         return _together(questions, solved)
 
@@ -134,11 +136,11 @@ class Socratic:
         steps: list[Step] = []
         while len(steps) < (len(plan) or MAX_STEPS):
             question = yield Ask(self._to_go_on(asked, steps, plan), first=True)
-            question = " ".join(question.split())
+            question = _one_line(question)
             if question in ("", END):
                 break
             solution = yield Ask(_to_solve_next(asked, steps, question))
-            steps.append(Step(question, " ".join(solution.split())))
+            steps.append(Step(question, _one_line(solution)))
         conclusion = yield Ask(_to_conclude(asked, steps))
         return "\n".join((*map(_line, steps), conclusion))
 
@@ -177,7 +179,7 @@ def _read_plan(written: str, guidance: str) -> list[str]:
         numbered = re.findall(r"\d+", lines[-1]) if lines else []
         count = min(int(numbered[-1][:9]), MAX_STEPS) if numbered else 0
         return [f"{i} of {count}" for i in range(1, count + 1)]
-    return lines
+    return [_one_line(line) for line in lines]
 
 
 def parse(text: str) -> list[Step]:
@@ -197,6 +199,10 @@ def parse(text: str) -> list[Step]:
         elif steps and not _MARK.match(line):
             steps[-1] = steps[-1]._replace(solution=f"{steps[-1].solution} {solution}".strip())
     return [step for step in steps if step.solution]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text[:MAX_CHARACTERS].split())
 
 
 def _lines(text: str) -> list[str]:

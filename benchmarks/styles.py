@@ -1,0 +1,273 @@
+"""Every style of thought with the same tiny student on the same problems: one table.
+
+    python -m benchmarks.styles --workdir runs/styles
+
+The embedded teacher writes chains of every style; they are verified as any teacher's are; each arm
+is trained for as many steps as the quickstart's (gin/recipes/quickstart_*.gin and embedded_*.gin)
+and scored on problems it has not seen. The same command again goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import Any
+
+from benchmarks import reporting
+from t5distill import formats
+from t5distill.errors import UserError
+from t5distill.formats.train_vocabulary import train_sentencepiece
+from t5distill.records import Chain, Problem, read_jsonl
+from t5distill.teacher.loopback import LoopbackProcess
+
+TEACHER = "simulated"
+CHAINS = ("cot", "program", "equation", "socratic")
+VOCAB_SIZE = 900
+VOTES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A student: its recipe, and the tasks that it is asked."""
+
+    name: str
+    recipe: str
+    tasks: tuple[str, ...]
+
+
+ARMS = (
+    Arm("answer", "quickstart_answer", (f"embedded_answer_{TEACHER}",)),
+    Arm("cot", "quickstart_cot", (f"embedded_cot_{TEACHER}",)),
+    Arm("socratic", "embedded_socratic", (f"embedded_socratic_{TEACHER}",)),
+    Arm(
+        "socratic_iterative",
+        "embedded_socratic_iterative",
+        (f"embedded_socratic_iterative_{TEACHER}",),
+    ),
+    Arm("program", "embedded_program", (f"embedded_program_{TEACHER}",)),
+    Arm("equation", "embedded_equation", (f"embedded_equation_{TEACHER}",)),
+    Arm(
+        "etd",
+        "embedded_etd",
+        tuple(f"embedded_{style}_{TEACHER}" for style in ("program", "equation", "cot")),
+    ),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is missing; print the table; return an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.styles", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("--workdir", required=True, metavar="DIR", help="where everything goes")
+    add("--seed", type=int, default=0, help="of problems and training (0)")
+    add("--train-steps", type=int, metavar="N", help="of each student (as the recipes)")
+    add(
+        "--sizes",
+        type=int,
+        nargs=4,
+        default=(30_000, 500, 1000, 100),
+        metavar=("TRAIN", "VALIDATION", "TEST", "HELD_OUT"),
+    )
+    add("--arms", nargs="+", choices=[a.name for a in ARMS], default=[a.name for a in ARMS])
+    add("--out", metavar="FILE", help="write the results as JSON too")
+    return 2 if reporting.measured(run, parser.parse_args(arguments)) is None else 0
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Make the data, train and score every arm; return the figures."""
+    work = pathlib.Path(args.workdir).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["T5DISTILL_DATA_DIR"] = str(work / "data")
+    _make_data(work, args)
+    arms = [arm for arm in ARMS if arm.name in args.arms]
+    report: dict[str, Any] = {"rows": {}, "training": {}, "seed": args.seed}
+    for arm in arms:
+        macros = {"MODEL_DIR": str(work / arm.name), "RANDOM_SEED": args.seed}
+        if args.train_steps:
+            macros["TRAIN_STEPS"] = args.train_steps
+        _gin("train", work, arm, **macros)
+        report["training"][arm.name] = _training(work / arm.name)
+        for task in arm.tasks:
+            label = arm.name if len(arm.tasks) == 1 else f"{arm.name}: {task.split('_')[1]}"
+            _decode(work, arm, task, label, report)
+    if "cot" in args.arms:
+        _variants(work, report)
+    if "etd" in args.arms:
+        _ensembles(work, report)
+    _compare(work, report)
+    print(_table(report))
+    return report
+
+
+def _make_data(work: pathlib.Path, args: argparse.Namespace) -> None:
+    """Prepare problems, ask the teacher in every style, curate, and train a vocabulary."""
+    train = work / "data/embedded/train.jsonl"
+    if not train.is_file():
+        _command(
+            *("prepare", "embedded", "--seed", str(args.seed)),
+            *("--sizes", *map(str, args.sizes)),
+        )
+    ledger = str(work / "ledger.db")
+    for style in CHAINS:
+        if (work / f"data/chains/embedded_{style}_{TEACHER}/curation.json").is_file():
+            continue
+        with LoopbackProcess(
+            train, model="embedded", seed=args.seed, wrong_rate=0.2, malformed_rate=0.05
+        ) as teacher:
+            _command(
+                *("generate", "--problems", str(train), "--teacher", f"embedded@{teacher.url}"),
+                *("--name", TEACHER, "--style", style, "--temperature", "0", "--ledger", ledger),
+            )
+        _command("curate", "--problems", str(train), "--ledger", ledger, "--style", style)
+    if not (work / "vocabulary.model").is_file():
+        _vocabulary(work)
+
+
+def _vocabulary(work: pathlib.Path) -> None:
+    """Train one vocabulary on the kept chains of every style."""
+    problems = {p.id: p for p in read_jsonl(Problem, work / "data/embedded/train.jsonl")}
+    texts = []
+    for name in ("answer", *CHAINS, "socratic_iterative"):
+        style = formats.style(name)
+        kept = read_jsonl(Chain, work / f"data/chains/embedded_{style.chains}_{TEACHER}/kept.jsonl")
+        for chain, _ in zip(kept, range(2000), strict=False):
+            for example in style.examples(problems[chain.problem_id], chain):
+                texts += [example.inputs, example.targets]
+    train_sentencepiece(texts, work / "vocabulary.model", vocab_size=VOCAB_SIZE, split_digits=True)
+
+
+def _command(*argv: str) -> None:
+    """Run one command in a process of its own; raise where it fails."""
+    print(f"\n$ t5distill {' '.join(argv)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "t5distill", *argv], check=False)
+    if done.returncode:
+        raise UserError(f"`t5distill {argv[0]}` ended with code {done.returncode}")
+
+
+def _gin(command: str, work: pathlib.Path, arm: Arm, **macros: Any) -> None:
+    files = (f"runs/{command}.gin", "models/tiny.gin", f"recipes/{arm.recipe}.gin")
+    macros["VOCAB_PATH"] = str(work / "vocabulary.model")
+    bindings = [f"--gin.{name}={value!r}" for name, value in macros.items()]
+    _command(command, *(f"--gin_file=gin/{f}" for f in files), *bindings)
+
+
+def _decode(
+    work: pathlib.Path, arm: Arm, task: str, label: str, report: dict[str, Any], **macros: Any
+) -> None:
+    """Decode and score one arm on one task; `label` names the row."""
+    out = work / arm.name / label.replace(": ", "_").replace(" ", "_")
+    since = time.perf_counter()
+    _gin(
+        *("infer", work, arm),
+        CHECKPOINT_PATH=str(work / arm.name),
+        EVAL_MIXTURE_OR_TASK_NAME=task,
+        INFER_OUTPUT_DIR=str(out),
+        **macros,
+    )
+    seconds = time.perf_counter() - since
+    predictions = str(out / f"{task}-test.jsonl")
+    problems = str(work / "data/embedded/test.jsonl")
+    _command(
+        *("score", "--problems", problems, "--predictions", predictions, "--out", str(out)),
+    )
+    scores = json.loads((out / "scores.json").read_text())
+    row = {k: scores[k] for k in ("accuracy", "low", "high", "n", "outcomes")}
+    report["rows"][label] = {**row, "scores": str(out), "infer_s": seconds}
+
+
+def _variants(work: pathlib.Path, report: dict[str, Any]) -> None:
+    """Decode the student of chains of thought in other ways."""
+    [arm] = [arm for arm in ARMS if arm.name == "cot"]
+    [task] = arm.tasks
+    after = json.loads((work / "cot/cot/scores.json").read_text())
+    n = after["n"]
+    corrected = round(after["calculator_after_decoding"] * n)
+    report["rows"]["cot + calculator after"] = _shares(corrected, n)
+    _decode(work, arm, task, "cot + calculator inside", report, CALCULATOR=True)
+    _decode(
+        *(work, arm, task, f"cot vote@{VOTES}", report),
+        DECODING="sample",
+        NUM_SAMPLES=VOTES,
+        TEMPERATURE=0.7,
+    )
+    folder = pathlib.Path(report["rows"][f"cot vote@{VOTES}"]["scores"])
+    scores = json.loads((folder / "scores.json").read_text())
+    report["rows"][f"cot vote@{VOTES}"] = {**scores[f"vote_{VOTES}"], "n": n}
+    report["vote_curve"] = scores["vote_curve"]
+
+
+def _shares(right: int, n: int) -> dict[str, Any]:
+    from t5distill.evaluate.statistics import wilson
+
+    found = wilson(right, n)
+    return {"accuracy": found.estimate, "low": found.low, "high": found.high, "n": n}
+
+
+def _ensembles(work: pathlib.Path, report: dict[str, Any]) -> None:
+    """Combine the three types of thought of one student, without asking it again."""
+    [arm] = [arm for arm in ARMS if arm.name == "etd"]
+    files = [
+        str(work / "etd" / f"etd_{task.split('_')[1]}" / f"{task}-test.jsonl") for task in arm.tasks
+    ]
+    problems = str(work / "data/embedded/test.jsonl")
+    for how in ("fallback", "vote"):
+        out = work / "etd" / how
+        _command(
+            *("ensemble", "--problems", problems, "--predictions", *files),
+            *("--how", how, "--out", str(out)),
+        )
+        scores = json.loads((out / "scores.json").read_text())
+        row = {k: scores[k] for k in ("accuracy", "low", "high", "n")}
+        report["rows"][f"etd: {how}"] = {**row, "scores": str(out)}
+
+
+def _compare(work: pathlib.Path, report: dict[str, Any]) -> None:
+    """Add each row's paired difference to chains of thought."""
+    from t5distill.evaluate import scoring
+    from t5distill.records import Verdict
+
+    if "cot" not in report["rows"]:
+        return
+    base = list(read_jsonl(Verdict, work / "cot/cot/verdicts.jsonl"))
+    for row in report["rows"].values():
+        if "scores" in row:
+            verdicts = list(read_jsonl(Verdict, pathlib.Path(row["scores"]) / "verdicts.jsonl"))
+            row["minus_cot"] = scoring.compare(verdicts, base)
+
+
+def _training(directory: pathlib.Path) -> dict[str, Any]:
+    """Return steps, target tokens and seconds of a run from its metrics."""
+    from t5distill.quickstart import training
+
+    return training(directory)
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = [f"\n{'student':<26}{'right':>8}   {'95 % interval':<15}{'minus cot (paired)':>24}"]
+    for label, row in report["rows"].items():
+        interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+        minus = ""
+        if label != "cot" and (d := row.get("minus_cot")):
+            minus = (
+                f"{100 * d['difference']:+.1f} ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
+            )
+        line = f"{label:<26}{100 * row['accuracy']:>6.1f} %   {interval:<15}{minus:>24}"
+        lines.append(line.rstrip())
+    lines.append("\ntraining:")
+    for arm, t in report["training"].items():
+        lines.append(
+            f"  {arm:<20}{t['steps']:>6} steps {t['target_tokens']:>10,} target tokens "
+            f"{t['seconds']:>6.0f} s"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
