@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from t5distill.verify.programs.inside import kernel
 from t5distill.verify.programs.inside.child import OUT_OF_MEMORY
 
+_fork = kernel.light_fork()
 MESSAGE_BYTES = 256 * 1024
 # What a job may say of itself. A timeout is for the supervisor to see.
 CLAIMS = {
@@ -49,7 +51,7 @@ def run(
       enter: carries the job out in the child process and writes to the descriptor it is given.
     """
     reading, writing = os.pipe()
-    pid = os.fork()
+    pid = _fork()
     if pid == 0:
         try:
             os.close(reading)
