@@ -35,6 +35,7 @@ def lines(path):
 
 def number(text):
     """Return what a recorded or executed value is as a number, None where it is none."""
+    text = "" if text is None else str(text)
     try:
         return float(Fraction(text)) if "/" in text else float(text)
     except (ValueError, TypeError):
@@ -51,7 +52,8 @@ def same(recorded, outcome):
 
 
 def correct(value, gold):
-    return value is not None and judge(str(value), gold, "numeric").outcome == "correct"
+    """Tell whether a value that is one number is the gold one."""
+    return number(value) is not None and judge(str(value), gold, "numeric").outcome == "correct"
 
 
 def test_programs_of_thought_on_gsm8k():
