@@ -124,9 +124,7 @@ def _decide(
 ) -> dict[str, Any]:
     """Return the verdict: first what the kernel says, last what the child says."""
     seconds = f"{limits['cpu_s']:g} s of processor time"
-    # The kernel kills at its own count of the processor time, which may be ahead of what it reports.
-    killed_at_limit = code == -signal.SIGKILL and cpu > 0.9 * limits["cpu_s"]
-    if stopped == "cpu" or cpu > limits["cpu_s"] or code == -signal.SIGXCPU or killed_at_limit:
+    if stopped == "cpu" or cpu > limits["cpu_s"] or code == -signal.SIGXCPU:
         return _verdict("timeout", f"ran longer than {seconds}")
     if stopped == "clock":
         return _verdict("timeout", f"not at its end after {limits['clock_s']:g} s on the clock")
