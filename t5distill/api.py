@@ -122,6 +122,10 @@ class Student:
             )
         return self._vocabulary
 
+    @functools.cached_property
+    def _calculator(self) -> Calculator:
+        return Calculator(self.vocabulary, self.config.vocab_size)
+
     def fingerprint(self) -> str:
         """Return a number that changes with the network or any bit of a parameter.
 
@@ -220,7 +224,7 @@ class Student:
             indices=indices,
             slots=slots,
             mesh=self.mesh,
-            calculator=Calculator(vocabulary, self.config.vocab_size) if calculator else None,
+            calculator=self._calculator if calculator else None,
             progress=keep,
         )
         return results

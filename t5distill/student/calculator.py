@@ -27,20 +27,23 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from t5distill.errors import UserError
-from t5distill.verify.calculator import inside_annotation, result_due, statement
+from t5distill.verify.calculator import Remembered, inside_annotation, result_due, statement
 
 # Masks of the first choice after a value, in the order of `Calculator.masks`.
 FREE, NUMBER, DIGITS, NUMBER_OR_PERCENT = range(4)
 
 _SIGN = "$€£¥₹"
 _TRIGGER = re.compile(rf"(?:=|>) *[{_SIGN}]? *$")
-_OPENS = re.compile(rf" *[{_SIGN}]? *(?:<<?)?$")
+_OPENS = re.compile(rf"^ *[{_SIGN}]? *(?:<<?)?$")
 _CUT = re.compile(rf"([^=]*=) ?[{_SIGN}]?\d")
 _END = re.compile(r"[\n.!?]")
-_GOES_ON = re.compile(r"\d|[.,]\d|[eE][-+]?\d")
+_GOES_ON = re.compile(r"^(?:\d|[.,]\d|[eE][-+]?\d)")
+_PERCENT = re.compile(r"^%")
+_DIGIT = re.compile(r"^\d")
+_ASCII = re.compile(r"[ -~]+")
 _DECIMAL = re.compile(r"\d\.\d")
 _OPENINGS = 3
-# Texts whose results are kept; a set of a few thousand problems has fewer.
+# Spellings that are kept; a set of a few thousand problems has fewer.
 _KEPT = 200_000
 
 
@@ -66,13 +69,44 @@ class Due(NamedTuple):
 _NOTHING = Due((), FREE)
 
 
+class _Tables(NamedTuple):
+    """What the tokens of a vocabulary are to the calculator; see `Calculator`."""
+
+    surfaces: dict[int, str]  # what a token adds to any text, where that is plain ASCII
+    triggers: np.ndarray
+    opens: np.ndarray
+    masks: np.ndarray
+    cuts: dict[int, int]  # tokens that go from `=` on into a number, with the token up to `=`
+    separators: frozenset[int]
+    ends: frozenset[int]
+
+
 @functools.lru_cache(maxsize=4)
-def _surfaces(vocabulary: Vocabulary, size: int) -> list[str]:
-    """Return what each token adds to a text that ends in a digit; "" where it adds nothing."""
+def _tables(vocabulary: Vocabulary, size: int) -> _Tables:
+    """Look at every token once: at what it adds to a text that ends in a digit."""
     anchor = vocabulary.encode("a 7")
     before = vocabulary.decode(anchor)
     texts = (vocabulary.decode([*anchor, i]) for i in range(size))
-    return [text[len(before) :] if text.startswith(before) else "" for text in texts]
+    added = [text[len(before) :] if text.startswith(before) else "" for text in texts]
+
+    def table(matches: re.Pattern[str]) -> np.ndarray:
+        return np.array([bool(s) and bool(matches.search(s)) for s in added])
+
+    whole = {s: i for i, s in reversed(list(enumerate(added)))}
+    found = ((i, _CUT.match(s)) for i, s in enumerate(added))
+    cuts = {i: whole[m[1]] for i, m in found if m and m[1] in whole}
+    triggers, number = table(_TRIGGER), table(_GOES_ON)
+    triggers[list(cuts)] = True
+    masks = [np.zeros(size, np.bool_), number | table(_PERCENT), table(_DIGIT), number]
+    return _Tables(
+        surfaces={i: s for i, s in enumerate(added) if _ASCII.fullmatch(s)},
+        triggers=triggers,
+        opens=table(_OPENS),
+        masks=np.stack(masks),
+        cuts=cuts,
+        separators=frozenset(i for i, s in enumerate(added) if s in (".", ",")),
+        ends=frozenset(np.flatnonzero(table(_END)).tolist()),
+    )
 
 
 class Calculator:
@@ -85,7 +119,7 @@ class Calculator:
     """
 
     def __init__(self, vocabulary: Vocabulary, size: int):
-        """Look at every token once.
+        """Look at every token, if this vocabulary is new.
 
         Args:
           vocabulary: the student's.
@@ -94,92 +128,74 @@ class Calculator:
         Raises:
           UserError: the vocabulary cannot spell equations.
         """
-        self._vocabulary = vocabulary
-        surfaces = _surfaces(vocabulary, size)
-
-        def table(matches: re.Pattern[str]) -> np.ndarray:
-            return np.array([bool(s) and bool(matches.search(s)) for s in surfaces])
-
-        self._cuts = self._cut_table(surfaces)
-        self.triggers = table(_TRIGGER)
-        self.triggers[list(self._cuts)] = True
-        self.opens = np.array([bool(s) and bool(_OPENS.match(s)) for s in surfaces])
-        goes_on = np.array([bool(_GOES_ON.match(s)) for s in surfaces])
-        percent = np.array([s.startswith("%") for s in surfaces])
-        digits = np.array([s[:1].isdigit() for s in surfaces])
-        self.masks = np.stack([np.zeros(size, np.bool_), goes_on | percent, digits, goes_on])
-        self._separators = frozenset(i for i, s in enumerate(surfaces) if s in (".", ","))
-        self._ends = frozenset(np.flatnonzero(table(_END)).tolist())
-        self._values: dict[str, str | None] = {}
-        self._spellings: dict[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]] = {}
         if vocabulary.decode(vocabulary.encode("3 * 12 = 36")) != "3 * 12 = 36":
             raise UserError(
                 "the student's vocabulary cannot spell '3 * 12 = 36'; decode without calculator"
             )
-
-    @staticmethod
-    def _cut_table(surfaces: list[str]) -> dict[int, int]:
-        """Return the tokens that go from `=` on into a number, each with the token up to `=`."""
-        whole = {s: i for i, s in reversed(list(enumerate(surfaces))) if s}
-        cuts = ((i, _CUT.match(s)) for i, s in enumerate(surfaces))
-        return {i: whole[m[1]] for i, m in cuts if m and m[1] in whole}
+        self._vocabulary = vocabulary
+        self._tables = _tables(vocabulary, size)
+        self.triggers, self.opens = self._tables.triggers, self._tables.opens
+        self.masks = self._tables.masks
+        self._results = Remembered()
+        self._words: dict[str, tuple[int, ...]] = {}
+        self._spellings: dict[tuple[str, str], tuple[int, ...]] = {}
 
     def due(self, ids: Sequence[int]) -> Due:
         """Return what has to come after a row's tokens `ids`."""
-        start = len(ids) - 1
+        start, ends = len(ids) - 1, self._tables.ends
         while True:
-            while start > 0 and ids[start] not in self._ends:
+            while start > 0 and ids[start] not in ends:
                 start -= 1
-            text = self._vocabulary.decode(ids[start:])
+            text = self._text(ids[start:])
             part = statement(text)
             if start <= 0 or len(part) < len(text):
                 break
             start -= 1
-        value = self._value(ids, part)
-        if value is None:
-            return _NOTHING
-        return self._continuation(ids[start:], text, part, value)
-
-    def forced(self, ids: Sequence[int]) -> list[int]:
-        """Return the tokens that have to come after a row's tokens `ids`."""
-        return list(self.due(ids).tokens)
-
-    def _value(self, ids: Sequence[int], part: str) -> str | None:
-        """Return `result_due` of the row's text, whose last statement is `part`."""
         if _DECIMAL.search(part):
             # Whether an operand is an earlier, rounded result takes the whole text to see.
-            return result_due(self._vocabulary.decode(ids))
-        if part not in self._values:
-            if len(self._values) >= _KEPT:
-                self._values.clear()
-            self._values[part] = result_due(part)
-        return self._values[part]
-
-    def _continuation(self, ids: Sequence[int], text: str, part: str, value: str) -> Due:
-        """Return the tokens that write `value` after `text`, the text of `ids`."""
+            value = result_due(self._vocabulary.decode(ids))
+        else:
+            value = self._results.due(part)
+        if value is None:
+            return _NOTHING
         inside = inside_annotation(part)
         spaced = part.endswith("=") and not inside and part.rstrip("=")[-1:] == " "
         new = f"{' ' * spaced}{value}{'>>' * inside}"
-        tokens = self._spelled(ids, text, part, new)
+        tokens = self._spelled(ids[start:], text, part, new)
         if not tokens or inside or value.endswith("%"):
             return Due(tokens, FREE)
         percent = "%" in part or "100" in part
         return Due(tokens, NUMBER_OR_PERCENT if percent else NUMBER)
 
+    def _text(self, ids: Sequence[int]) -> str:
+        """Return the text of some tokens, perhaps with a space before it."""
+        surfaces = self._tables.surfaces
+        try:
+            return "".join([surfaces[i] for i in ids])
+        except KeyError:
+            return self._vocabulary.decode(ids)
+
+    def forced(self, ids: Sequence[int]) -> list[int]:
+        """Return the tokens that have to come after a row's tokens `ids`."""
+        return list(self.due(ids).tokens)
+
     def _spelled(self, ids: Sequence[int], text: str, part: str, new: str) -> tuple[int, ...]:
         """Return the tokens of `new` after `text`, the text of `ids`; none where nothing fits."""
         # No piece reaches over a space: the last word decides.
         word = part[part.rfind(" ") + 1 :]
+        known = self._words.get(word)
+        if known is None:
+            known = self._words[word] = tuple(self._vocabulary.encode(word))
+        if not known or tuple(ids[-len(known) :]) != known:
+            return self._fitted(ids, text, new)
         if (word, new) not in self._spellings:
             if len(self._spellings) >= _KEPT:
                 self._spellings.clear()
-            known, whole = self._vocabulary.encode(word), self._vocabulary.encode(word + new)
-            more = whole[len(known) :] if whole[: len(known)] == known else []
-            self._spellings[word, new] = tuple(known), tuple(more)
-        known, more = self._spellings[word, new]
-        if known and more and tuple(ids[-len(known) :]) == known:
-            return more
-        return self._fitted(ids, text, new)
+                self._words.clear()
+            whole = tuple(self._vocabulary.encode(word + new))
+            fits = whole[: len(known)] == known
+            self._spellings[word, new] = whole[len(known) :] if fits else ()
+        return self._spellings[word, new] or self._fitted(ids, text, new)
 
     def _fitted(self, ids: Sequence[int], text: str, new: str) -> tuple[int, ...]:
         """Spell `new` after tokens that the vocabulary would not have chosen for `text`."""
@@ -199,7 +215,7 @@ class Calculator:
 
         `ids` are the tokens before it. None where it is no such token or nothing is due there.
         """
-        cut = self._cuts.get(token)
+        cut = self._tables.cuts.get(token)
         due = _NOTHING if cut is None else self.due([*ids, cut])
         if cut is None or not due.tokens:
             return None
@@ -210,7 +226,7 @@ class Calculator:
 
     def separates(self, token: int) -> bool:
         """Tell whether a token is a point or comma, behind which a digit would join the number."""
-        return token in self._separators
+        return token in self._tables.separators
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -264,7 +280,8 @@ class Watch:
         assert first == self._seen, "a row's tokens come in order"
         for i in range(first, len(tokens)):
             token, opened = tokens[i], False
-            if self.queue and self.fresh and calculator.opens[token]:
+            opens = self.fresh and calculator.opens[token]
+            if self.queue and opens and token != self.queue[0]:
                 opened, self.queue = True, ()
             elif self.queue:
                 if not self._write(token, own[i - first]):

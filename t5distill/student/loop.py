@@ -119,8 +119,8 @@ def _decided(
         return jnp.where(mask > 0, drawn, own)
 
     token = jax.lax.cond((step == 0) & jnp.any(mask > 0), again, lambda own: own, own)
-    open_ |= (step == 0) & first & forced.opens[own]
     wanted = jax.lax.dynamic_index_in_dim(plan, step + 4, axis=1, keepdims=False)
+    open_ |= (step == 0) & first & forced.opens[own] & (own != wanted)
     return jnp.where((wanted >= 0) & ~open_, wanted, token), open_
 
 

@@ -65,6 +65,21 @@ def width_bucket(length: int) -> int:
     return width * 3 // 4 if length <= width * 3 // 4 and width > 2 * _SMALLEST_WIDTH else width
 
 
+def visit_steps(config: T5Config, rows: int) -> int:
+    """Return how many tokens the device decodes between two visits with a calculator.
+
+    What a row writes behind an equation before the host has looked is lost where its result was
+    wrong; a visit costs a processor about as much as 60 million operations. So a network whose
+    steps are large is visited at each of them, and no row ever goes back; others are visited as
+    without a calculator. Results do not depend on it.
+    """
+    inner = config.num_heads * config.head_dim
+    layer = config.emb_dim * (6 * inner + (1 + len(config.mlp_activations)) * config.mlp_dim)
+    weights = config.num_decoder_layers * layer + config.emb_dim * config.vocab_size
+    large = jax.default_backend() == "cpu" and rows * weights > 500e6
+    return 1 if large else _STEPS
+
+
 def padded(rows: Sequence[Sequence[int]], count: int, width: int) -> np.ndarray:
     """Return int32 `[count, width]` tokens, 0 where there is none."""
     tokens = np.zeros((count, width), np.int32)
@@ -114,7 +129,7 @@ class Scheduler:
         self.done: dict[int, dict[int, Output]] = {}
         # A row needs as many places as it has tokens; outputs of a few tokens need few.
         self.ring = _STEPS
-        self.steps = _STEPS
+        self.steps = _STEPS if self.calculator is None else visit_steps(self.config, self.size)
         # The calculator's tables lie on the devices for good.
         self.tables = None
         if self.calculator is not None:

@@ -29,6 +29,14 @@ _LONGEST = 1000
 _DECIMAL = re.compile(r"\d\.\d")
 # Results longer than this are nobody's word problem.
 _DIGITS = 18
+# Whole numbers joined by operators between spaces, behind a word or at the start.
+_NUMBER = re.compile(r"[0-9]+")
+_WHOLE = re.compile(
+    r"(?:^|(?<=[A-Za-z] ))"
+    r"([1-9][0-9]{0,5}(?:(?: [-+*] [1-9][0-9]{0,5}){1,3}| / [1-9][0-9]{0,5})) =$"
+)
+# Texts that are remembered; a set of a few thousand problems has fewer.
+_KEPT = 200_000
 
 
 def result_due(text: str) -> str | None:
@@ -53,6 +61,55 @@ def result_due(text: str) -> str | None:
         value = _value_inside(copy[1])
         return value if value is not None and value == copy[2].strip() else None
     return None
+
+
+class Remembered:
+    """`result_due` for many texts of one kind, each the last statement of a chain.
+
+    Results are kept by text. And what is certain of a sum or product of whole numbers hangs on the
+    words before it and not on the numbers: where those words have been seen before, as they are in
+    the chains of one student by the thousand, the sum is only added up.
+    """
+
+    def __init__(self):
+        self._results: dict[str, str | None] = {}
+        self._certain: dict[tuple[str, str], bool] = {}
+
+    def due(self, text: str) -> str | None:
+        """Return `result_due(text)`; `text` is one statement and holds no decimal point."""
+        found = _WHOLE.search(text)
+        total = None if found is None else _total(found[1])
+        if found is None or total is None:
+            return self._kept(text)
+        key = text[: found.start()], _NUMBER.sub("#", found[1])
+        if key not in self._certain:
+            if len(self._certain) >= _KEPT:
+                self._certain.clear()
+            self._certain[key] = result_due(text) == total
+        return total if self._certain[key] else self._kept(text)
+
+    def _kept(self, text: str) -> str | None:
+        if text not in self._results:
+            if len(self._results) >= _KEPT:
+                self._results.clear()
+            self._results[text] = result_due(text)
+        return self._results[text]
+
+
+def _total(expression: str) -> str | None:
+    """Return the value of spaced whole numbers and operators, or None where it is no whole one."""
+    first, *rest = expression.split(" ")
+    if rest[0] == "/":
+        quotient, left = divmod(int(first), int(rest[1]))
+        return None if left else str(quotient)
+    total, product = 0, int(first)
+    for operator, number in zip(rest[::2], rest[1::2], strict=True):
+        if operator == "*":
+            product *= int(number)
+        else:
+            total, product = total + product, int(operator + number)
+    total += product
+    return str(total) if abs(total) < 10**_DIGITS else None
 
 
 def inside_annotation(text: str) -> bool:

@@ -228,9 +228,10 @@ def _evaluated(text: str, segment: Segment, memory: Memory) -> Known | None:
     if len(segment.kinds) > 1 and any(o in "+-–" for o in segment.operators):
         return None  # "2 hours + 30 minutes"
     try:
-        plain = value_of(segment.tokens)
-        written = value_of(memory.carried(segment.tokens, rounded=False))
-        exact = value_of(memory.carried(segment.tokens, rounded=True))
+        plain = written = exact = value_of(segment.tokens)
+        if memory.known:
+            written = value_of(memory.carried(segment.tokens, rounded=False))
+            exact = value_of(memory.carried(segment.tokens, rounded=True))
     except ArithmeticProblem:
         return None
     doubtful = bool(segment.operators) and doubt.ambiguous(text, segment)
