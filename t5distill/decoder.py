@@ -36,6 +36,7 @@ class Decoder:
       temperature: of `sample`.
       beam_size: of `beam`.
       random_seed: of `sample`.
+      calculator: whether the exact results of equations are forced; not with `beam`.
       dtype: `float32`, `bfloat16`, or None for the checkpoint's.
       model_parallelism: devices that one copy of the network is spread over.
     """
@@ -53,6 +54,7 @@ class Decoder:
     temperature: float = 0.7
     beam_size: int = 4
     random_seed: int = 0
+    calculator: bool = False
     dtype: str | None = None
     model_parallelism: int = 1
 
@@ -68,6 +70,8 @@ class Decoder:
             raise UserError(
                 f"TEMPERATURE is {self.temperature}, wanted more than 0 with DECODING 'sample'"
             )
+        if self.decoding == "beam" and self.calculator:
+            raise UserError("CALCULATOR is True, wanted False with DECODING 'beam'")
         use_vocabulary(self.vocab, self.vocab_path)
         import_tasks(self.task_module)
 
@@ -98,6 +102,7 @@ class Decoder:
             temperature=self.temperature if self.decoding == "sample" else 0.0,
             beam_size=self.beam_size if self.decoding == "beam" else 1,
             seed=self.random_seed,
+            calculator=self.calculator,
         )
         rate = f", {done.tokens / done.wall_s:.0f} tokens/s" if done.tokens else ""
         return (

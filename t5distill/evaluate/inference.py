@@ -59,6 +59,7 @@ class Generator(Protocol):
         seed: int,
         indices: Sequence[int] | None,
         slots: int | None,
+        calculator: bool,
         progress: Callable[[int, list[Prediction]], None] | None,
     ) -> list[list[Prediction]]:
         """Decode `texts`; see `t5distill.Student.generate`."""
@@ -96,6 +97,7 @@ def infer(
     beam_size: int = 1,
     seed: int = 0,
     slots: int | None = None,
+    calculator: bool = False,
 ) -> Inference:
     """Decode predictions for every problem of a file; all processes of a pod call it, one writes.
 
@@ -114,6 +116,7 @@ def infer(
       beam_size: above 1, beam search.
       seed: of sampling.
       slots: rows decoded together; see `student.decoding.generate_tokens`.
+      calculator: whether the exact results of equations are forced.
 
     Raises:
       UserError: the problems cannot be read, two share an id, or a setting is out of range.
@@ -129,6 +132,7 @@ def infer(
         "top_p": top_p,
         "beam_size": beam_size,
         "seed": seed,
+        "calculator": calculator,
     }
     settings = {
         "student": student.fingerprint(),

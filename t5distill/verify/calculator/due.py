@@ -178,7 +178,7 @@ def _converts(known: Known) -> bool:
     lone = known.segment.operators == ["/"] and all(
         t.end - t.start <= 2 for t in known.segment.numbers
     )
-    return lone and bool(known.segment.units) and known.plain < 1
+    return lone and bool(known.units - {"$"}) and known.plain < 1
 
 
 def _written(tokens: list[Token], value: Fraction | None) -> str | None:
