@@ -8,7 +8,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from t5distill.formats import vocabulary as vocabularies
 from t5distill.formats.conversation import Talk
 from t5distill.records import KINDS, Prediction, Problem, Verdict
 from t5distill.student import checkpoints
+from t5distill.student.calculator import Calculator, Vocabulary
 from t5distill.student.config import T5Config
 from t5distill.student.decoding import Output, generate_tokens
 from t5distill.student.huggingface import load_huggingface
@@ -31,18 +32,6 @@ from t5distill.verify import extract_chain
 
 _DEFAULT_STYLE = "cot"
 _DEFAULT_MAX_TOKENS = 256
-
-
-class Vocabulary(Protocol):
-    """What a student needs of a tokenizer; ids are those of T5: 0 pads, 1 ends."""
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`, without EOS."""
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of `ids`."""
-        ...
 
 
 class Student:
@@ -134,6 +123,10 @@ class Student:
             )
         return self._vocabulary
 
+    @functools.cached_property
+    def _calculator(self) -> Calculator:
+        return Calculator(self.vocabulary, self.config.vocab_size)
+
     def fingerprint(self) -> str:
         """Return a number that changes with the network or any bit of a parameter.
 
@@ -168,6 +161,7 @@ class Student:
         seed: int = 0,
         indices: Sequence[int] | None = None,
         slots: int | None = None,
+        calculator: bool = False,
         progress: Callable[[int, list[Prediction]], None] | None = None,
     ) -> list[list[Prediction]]:
         """Decode `num_samples` texts for each input text.
@@ -183,13 +177,20 @@ class Student:
           seed: likewise.
           indices: likewise.
           slots: likewise.
+          calculator: whether the exact results of equations are forced (`student.calculator`).
           progress: called with an input's position and its predictions once they are complete.
 
         Returns:
           For each text its predictions; `problem_id` is the text's position, `meta["tokens"]` the
-          number of tokens without EOS.
+          number of tokens without EOS. With the calculator `meta["calculator"]` says how many
+          values were `forced`, and how many of these the student would have written otherwise
+          (`changed`).
         """
         vocabulary = self.vocabulary
+
+        def meta(output: Output) -> dict[str, Any]:
+            counts = {"forced": output.forced, "changed": output.changed}
+            return {"tokens": len(output.tokens), **({"calculator": counts} if calculator else {})}
 
         def predictions(i: int, outputs: list[Output]) -> list[Prediction]:
             return [
@@ -198,7 +199,7 @@ class Student:
                     text=vocabulary.decode(output.tokens),
                     sample=sample,
                     finished=output.finished,
-                    meta={"tokens": len(output.tokens)},
+                    meta=meta(output),
                 )
                 for sample, output in enumerate(outputs)
             ]
@@ -224,6 +225,7 @@ class Student:
             indices=indices,
             slots=slots,
             mesh=self.mesh,
+            calculator=self._calculator if calculator else None,
             progress=keep,
         )
         return results
@@ -236,6 +238,7 @@ class Student:
         style: str | None = None,
         choices: list[str] | None = None,
         max_tokens: int | None = None,
+        calculator: bool = False,
     ) -> Verdict:
         """Answer one question; the verdict's `answer` is the answer, its outcome is None.
 
@@ -245,6 +248,7 @@ class Student:
           style: how to reason; by default as the student was trained, or `cot`.
           choices: the options' texts, for kind `choice`.
           max_tokens: the longest output; by default the targets' length in training, or 256.
+          calculator: see `generate`.
         """
         if kind not in KINDS:
             raise UserError(f"kind is {kind!r}, wanted one of {', '.join(KINDS)}")
@@ -261,7 +265,9 @@ class Student:
         limit = max_tokens or self.lengths.get("targets", _DEFAULT_MAX_TOKENS)
         talk, finished = Talk(formats.style(style).converse(problem)), False
         while talk.pending is not None:
-            [[prediction]] = self.generate([talk.pending.text], max_tokens=limit)
+            [[prediction]] = self.generate(
+                [talk.pending.text], max_tokens=limit, calculator=calculator
+            )
             finished = prediction.finished
             talk.answer(prediction.text)
         verdict = extract_chain(talk.text, problem, style=style, finished=finished)

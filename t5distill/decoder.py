@@ -37,6 +37,7 @@ class Decoder:
       temperature: of `sample`.
       beam_size: of `beam`.
       random_seed: of `sample`.
+      calculator: whether the exact results of equations are forced; not with `beam`.
       dtype: `float32`, `bfloat16`, or None for the checkpoint's.
       model_parallelism: devices that one copy of the network is spread over.
       first_checkpoint_path: of two students the one that writes sub-questions, or the rationale
@@ -56,6 +57,7 @@ class Decoder:
     temperature: float = 0.7
     beam_size: int = 4
     random_seed: int = 0
+    calculator: bool = False
     dtype: str | None = None
     model_parallelism: int = 1
     first_checkpoint_path: str | None = None
@@ -72,6 +74,8 @@ class Decoder:
             raise UserError(
                 f"TEMPERATURE is {self.temperature}, wanted more than 0 with DECODING 'sample'"
             )
+        if self.decoding == "beam" and self.calculator:
+            raise UserError("CALCULATOR is True, wanted False with DECODING 'beam'")
         use_vocabulary(self.vocab, self.vocab_path)
         import_tasks(self.task_module)
 
@@ -113,6 +117,7 @@ class Decoder:
                 temperature=self.temperature if self.decoding == "sample" else 0.0,
                 beam_size=self.beam_size if self.decoding == "beam" else 1,
                 seed=self.random_seed,
+                calculator=self.calculator,
             ),
         )
         rate = f", {done.tokens / done.wall_s:.0f} tokens/s" if done.tokens else ""

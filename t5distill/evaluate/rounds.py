@@ -43,6 +43,7 @@ class Generator(Protocol):
         seed: int,
         indices: Sequence[int] | None,
         slots: int | None,
+        calculator: bool,
         progress: Callable[[int, list[Prediction]], None] | None,
     ) -> list[list[Prediction]]:
         """Decode `texts`; see `t5distill.Student.generate`."""
@@ -60,6 +61,7 @@ class Decoding:
     top_p: float = 1.0
     beam_size: int = 1
     seed: int = 0
+    calculator: bool = False
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -184,4 +186,6 @@ def _chain(talk: Talk, turns: list[Prediction]) -> Prediction:
     }
     if cut := sum(not p.finished for p in turns[:-1]):
         meta["turns_cut"] = cut
+    if counts := [p.meta["calculator"] for p in turns if "calculator" in p.meta]:
+        meta["calculator"] = {name: sum(c[name] for c in counts) for name in counts[0]}
     return dataclasses.replace(last, text=talk.text, meta={**last.meta, **meta})

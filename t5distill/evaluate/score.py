@@ -83,6 +83,9 @@ def table(scores: dict) -> str:
         note = f"95 % interval {100 * point['low']:.1f} to {100 * point['high']:.1f}, expected"
         lines.append(line(f"majority of {point['k']}", point["accuracy"], note))
     lines.append(line("calculator after decoding", scores["calculator_after_decoding"]))
+    if (inside := scores["calculator_in_decoding"])["share"]:
+        note = f"of the predictions; {inside['forced']} values forced, {inside['changed']} changed"
+        lines.append(line("calculator in decoding", inside["share"], note))
     lines.append(line("strict-match", scores["strict_match"], "as widely used harnesses count"))
     lines.append(line("flexible-extract", scores["flexible_extract"], "likewise"))
     shown = {o: s for o, s in scores["outcomes"].items() if s}

@@ -152,6 +152,7 @@ def summarise(
         "strict_match": _share(agree["strict_match"], n),
         "flexible_extract": _share(agree["flexible_extract"], n),
         "calculator_after_decoding": _share(agree["calculator"], n),
+        "calculator_in_decoding": _calculator_in_decoding(samples, n),
         "no_marker": _share(sum(v.extraction not in _MARKED for v in first.values()), n),
         "truncated": _share(sum(not s[0].finished for s in samples.values() if s), n),
     }
@@ -180,6 +181,18 @@ def _add_votes(
         {"k": each, "accuracy": found.estimate, "low": found.low, "high": found.high}
         for each, found in voting.curve(ballots, ks).items()
     ]
+
+
+def _calculator_in_decoding(samples: Samples, n: int) -> dict[str, float]:
+    """Return which share of first samples was decoded with the calculator, and what it wrote.
+
+    `forced` and `changed` are numbers of values, as `Student.generate` counts them.
+    """
+    counts = [s[0].meta["calculator"] for s in samples.values() if s and "calculator" in s[0].meta]
+    return {
+        "share": _share(len(counts), n),
+        **{name: sum(count[name] for count in counts) for name in ("forced", "changed")},
+    }
 
 
 def _correct_after_calculator(problem: Problem, prediction: Prediction) -> bool:

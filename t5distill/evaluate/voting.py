@@ -112,7 +112,11 @@ def curve(
 def _share(votes: Ballot, k: int, rng: np.random.Generator) -> float:
     """Return the share of draws of k samples whose vote is right."""
     n = len(votes.verdicts)
-    draws = [np.arange(n)] if n <= k else [np.sort(rng.permutation(n)[:k]) for _ in range(_DRAWS)]
+    draws = (
+        [list(range(n))]
+        if n <= k
+        else [sorted(rng.permutation(n)[:k].tolist()) for _ in range(_DRAWS)]
+    )
     right = 0
     for draw in draws:
         counts: dict[int, int] = {}

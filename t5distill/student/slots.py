@@ -28,7 +28,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from t5distill.student.config import T5Config
 from t5distill.student.layers import MASKED, KeyValue
 from t5distill.student.network import T5, bind
-from t5distill.student.sampling import Sampling, choose, row_keys
+from t5distill.student.sampling import row_keys
 
 EOS = 1
 
@@ -79,7 +79,8 @@ def pin_heads(pairs: list[KeyValue], mesh: Mesh | None) -> list[KeyValue]:
     return [(pin(k, mesh, "data", heads), pin(v, mesh, "data", heads)) for k, v in pairs]
 
 
-def _pinned(slots: Slots, mesh: Mesh | None) -> Slots:
+def pinned(slots: Slots, mesh: Mesh | None) -> Slots:
+    """Fix how the slots lie on the mesh: rows over `data`, heads over `model`."""
     rows = {
         name: pin(getattr(slots, name), mesh, "data")
         for name in ("visible", "token", "position", "active", "keys")
@@ -134,7 +135,7 @@ def empty(*, config: T5Config, mesh: Mesh | None, rows: int, width: int, ring: i
         keys=jnp.zeros((rows, 2), jnp.uint32),
         clock=jnp.zeros((), jnp.int32),
     )
-    return _pinned(slots, mesh)
+    return pinned(slots, mesh)
 
 
 @functools.partial(jax.jit, static_argnames="mesh", donate_argnames="slots")
@@ -177,7 +178,7 @@ def admit(
         active=fill(slots.active, True),
         keys=fill(slots.keys, row_keys(seed, names[0], names[1])),
     )
-    return _pinned(slots, mesh)
+    return pinned(slots, mesh)
 
 
 def next_logits(model: T5, slots: Slots) -> tuple[jax.Array, list[KeyValue]]:
@@ -196,71 +197,6 @@ def next_logits(model: T5, slots: Slots) -> tuple[jax.Array, list[KeyValue]]:
     return model.logits(hidden[:, 0]), cache
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=("config", "mesh", "sampling", "max_steps"),
-    donate_argnames="slots",
-)
-def run(
-    params: Any,
-    slots: Slots,
-    max_tokens: jax.Array,
-    floor: jax.Array,
-    *,
-    config: T5Config,
-    mesh: Mesh | None,
-    sampling: Sampling,
-    max_steps: int,
-) -> tuple[Slots, jax.Array, jax.Array]:
-    """Decode until `max_steps` steps are done or no more than `floor` rows are active.
-
-    Args:
-      params: of `compute_copy`.
-      slots: the rows; donated.
-      max_tokens: int32 scalar, where a row ends without EOS. No active row may outgrow the ring.
-      floor: int32 scalar; with 0 the loop ends when every row has.
-      config: the network.
-      mesh: the devices.
-      sampling: how to choose tokens.
-      max_steps: the most steps.
-
-    Returns:
-      The rows, int32 `[S, max_steps]` tokens (meaningless after a row's end), and the number of
-      steps.
-    """
-    model = bind(config, params)
-    cross = slots.cross  # stays outside the loop's carry: the loop does not change it
-
-    def more(carry: tuple[Slots, jax.Array, jax.Array]) -> jax.Array:
-        slots, _, step = carry
-        return (step < max_steps) & (jnp.sum(slots.active) > floor)
-
-    def advance(
-        carry: tuple[Slots, jax.Array, jax.Array],
-    ) -> tuple[Slots, jax.Array, jax.Array]:
-        slots, emitted, step = carry
-        logits, cache = next_logits(model, slots._replace(cross=cross))
-        logits = pin(logits, mesh, "data")
-        # The one place that decides a row's next token: a hook that forces tokens (a queue for each
-        # row, of which the next one replaces the choice) belongs between this line and the next.
-        token = choose(logits, sampling, slots.keys, slots.position)
-        position = slots.position + 1
-        emitted = jax.lax.dynamic_update_slice_in_dim(emitted, token[:, None], step, axis=1)
-        slots = slots._replace(
-            cache=cache,
-            token=token,
-            position=position,
-            active=slots.active & (token != EOS) & (position < max_tokens),
-            clock=slots.clock + 1,
-        )
-        return _pinned(slots, mesh), emitted, step + 1
-
-    emitted = jnp.zeros((slots.token.shape[0], max_steps), jnp.int32)
-    carry = (slots._replace(cross=[]), emitted, jnp.int32(0))
-    after, emitted, step = jax.lax.while_loop(more, advance, carry)
-    return after._replace(cross=cross), pin(emitted, mesh), pin(step, mesh)
-
-
 @functools.partial(jax.jit, static_argnames=("mesh", "ring"))
 def grow(slots: Slots, *, mesh: Mesh | None, ring: int) -> Slots:
     """Return the slots with a longer ring, ages unchanged."""
@@ -272,7 +208,7 @@ def grow(slots: Slots, *, mesh: Mesh | None, ring: int) -> Slots:
         x = jnp.roll(x, -(slots.clock % old), axis=2)
         return jnp.pad(x, [(0, 0), (0, 0), (0, ring - old), (0, 0)])
 
-    return _pinned(
+    return pinned(
         slots._replace(cache=jax.tree.map(extend, slots.cache), clock=jnp.int32(old)), mesh
     )
 
@@ -281,7 +217,7 @@ def grow(slots: Slots, *, mesh: Mesh | None, ring: int) -> Slots:
 def narrow(slots: Slots, *, mesh: Mesh | None, width: int) -> Slots:
     """Return the slots with a smaller width; every active row's example has to fit into it."""
     cross = jax.tree.map(lambda x: x[:, :, :width], slots.cross)
-    return _pinned(slots._replace(cross=cross, visible=slots.visible[:, :width]), mesh)
+    return pinned(slots._replace(cross=cross, visible=slots.visible[:, :width]), mesh)
 
 
 @functools.partial(jax.jit, static_argnames="mesh")
@@ -291,4 +227,4 @@ def select(slots: Slots, rows: jax.Array, *, mesh: Mesh | None) -> Slots:
     taken = jax.tree.map(
         lambda x: x if x.ndim == 0 else jnp.take(x, rows, axis=0, mode="clip"), slots
     )
-    return _pinned(taken._replace(active=taken.active & live), mesh)
+    return pinned(taken._replace(active=taken.active & live), mesh)

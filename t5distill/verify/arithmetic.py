@@ -32,10 +32,23 @@ def evaluate(expression: str) -> Fraction:
 
 def value_of(tokens: list[Token]) -> Fraction:
     """Return the exact value of tokens of kinds number, op, open, close and percent."""
+    return _parsed(tokens)[0]
+
+
+def is_percentage(tokens: list[Token]) -> bool:
+    """Tell whether the value of such tokens is a percentage, as that of `100% - 40%` is.
+
+    Raises:
+      ArithmeticProblem: as `value_of`.
+    """
+    return any(t.kind == "percent" for t in tokens) and _parsed(tokens)[1]
+
+
+def _parsed(tokens: list[Token]) -> tuple[Fraction, bool]:
     if len(tokens) > MAX_TOKENS:
         raise ArithmeticProblem(f"more than {MAX_TOKENS} tokens")
     parser = _Parser(tokens)
-    value, _ = parser.sum(0)
+    value = parser.sum(0)
     if parser.position != len(tokens):
         raise ArithmeticProblem(f"unexpected {tokens[parser.position].text!r}")
     return value

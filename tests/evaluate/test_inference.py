@@ -2,12 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from t5distill import Student
 from t5distill.errors import UserError
 from t5distill.evaluate.inference import infer
 from t5distill.evaluate.rounds import Decoding
+from t5distill.formats.vocabulary import load
 from t5distill.records import Prediction, Problem, read_jsonl, write_jsonl
+from t5distill.student.config import T5Config
+from t5distill.student.network import init_parameters
 
 
 class Echo:
@@ -64,12 +69,18 @@ def problems(tmp_path):
 
 
 def run(problems, student, **changes):
-    style = changes.pop("style", "answer")
+    style, slots = changes.pop("style", "answer"), changes.pop("slots", None)
     decoding = Decoding(**{"max_tokens": 8, "num_samples": 2, "seed": 5, **changes})
     out = problems.with_name("out") / "predictions.jsonl"
-    return out, infer(
-        student=student, problems_path=problems, out_path=out, style=style, decoding=decoding
+    done = infer(
+        student=student,
+        problems_path=problems,
+        out_path=out,
+        style=style,
+        decoding=decoding,
+        slots=slots,
     )
+    return out, done
 
 
 def test_writes_predictions_in_the_problems_order(problems):
@@ -96,7 +107,9 @@ def test_an_equal_run_does_nothing(problems):
     assert (out.read_bytes(), out.stat().st_mtime_ns) == before
 
 
-@pytest.mark.parametrize("change", [{"seed": 6}, {"max_tokens": 9}, {"style": "cot"}, "student"])
+@pytest.mark.parametrize(
+    "change", [{"seed": 6}, {"max_tokens": 9}, {"style": "cot"}, {"calculator": True}, "student"]
+)
 def test_other_settings_decode_again(problems, change):
     out, _ = run(problems, Echo())
     before = out.read_text()
@@ -136,6 +149,58 @@ def test_a_cut_off_run_is_finished(problems, torn):
     assert done.reused == (3 if torn else 4)
     assert whole.read_bytes() == wanted
     assert not partial.exists()
+
+
+def test_a_cut_off_run_with_the_calculator_is_finished(problems):
+    """A real network, sampled: what is decoded after the break does not know of it."""
+    config = T5Config(
+        vocab_size=384,
+        emb_dim=8,
+        num_heads=2,
+        head_dim=4,
+        mlp_dim=8,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+    )
+    params = init_parameters(config, 0)
+    # Every token's first dimension is large, and lets only the signs of equations through.
+    signs = load("byt5").encode("0123456789+= ")
+    params["token_embedder"]["embedding"] = (
+        params["token_embedder"]["embedding"].at[:, 0].set(4.0).at[signs, 1:].multiply(2.0)
+    )
+    kernel = np.random.default_rng(0).normal(0, 1.0, (8, 384)).astype(np.float32)
+    kernel[0] = -9.0
+    kernel[0, signs] = 0.0
+    kernel[0, signs[-3:]] = 0.6
+    params["decoder"]["logits_dense"]["kernel"] = kernel
+
+    class Stopping(Student):
+        left = 99
+
+        def generate(self, texts, *, progress, **settings):
+            def stop(place, predictions):
+                if not self.left:
+                    raise KeyboardInterrupt
+                self.left -= 1
+                progress(place, predictions)
+
+            return super().generate(texts, progress=stop, **settings)
+
+    def student(left):
+        made = Stopping(params, config, vocabulary=load("byt5"))
+        made.left = left
+        return made
+
+    settings = {"calculator": True, "temperature": 1.0, "max_tokens": 60, "slots": 4}
+    whole, _ = run(problems, student(99), **settings)
+    wanted = whole.read_bytes()
+    assert sum(p.meta["calculator"]["forced"] for p in read_jsonl(Prediction, whole)) > 3
+    for path in whole.parent.iterdir():
+        path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run(problems, student(3), **settings)
+    _, done = run(problems, student(99), **settings)
+    assert done.reused == 3 and whole.read_bytes() == wanted
 
 
 def test_a_cut_off_run_with_other_settings_is_dropped(problems):

@@ -66,6 +66,21 @@ def test_every_problem_counts_and_outcomes_add_up(run):
     assert [v.problem_id for v in verdicts] == [f"p{i}" for i in range(5)]
 
 
+def test_the_calculator_in_decoding_stands_apart(run, capsys):
+    marked = prediction(0, "The answer is 5.", meta={"calculator": {"forced": 3, "changed": 1}})
+    scores, _ = run(
+        [problem(0), problem(1)], [marked, prediction(1, "2 + 3 = 6. The answer is 6.")]
+    )
+    assert scores["calculator_in_decoding"] == {"share": 0.5, "forced": 3, "changed": 1}
+    assert (scores["accuracy"], scores["calculator_after_decoding"]) == (0.5, 1.0)
+    assert "calculator in decoding        50.0 %  of the predictions; 3 values" in (
+        capsys.readouterr().out
+    )
+    scores, _ = run([problem(0)], [prediction(0, "The answer is 5.")])
+    assert scores["calculator_in_decoding"] == {"share": 0.0, "forced": 0, "changed": 0}
+    assert "calculator in decoding" not in capsys.readouterr().out
+
+
 def test_harness_rules_stand_beside_ours(run):
     scores, _ = run(
         [problem(0, "1080"), problem(1, "1080"), problem(2, "1080")],

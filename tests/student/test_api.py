@@ -132,7 +132,7 @@ def test_solve(trained, monkeypatch):
     student = api.Student.load(trained)
     asked = []
 
-    def generate(texts, *, max_tokens):
+    def generate(texts, *, max_tokens, calculator):
         asked.append((texts, max_tokens))
         return [[Prediction(problem_id="0", text="The answer is 72.")]]
 

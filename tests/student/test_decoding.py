@@ -268,12 +268,27 @@ def test_meshes_of_eight_devices_give_the_same_tokens():
         assert len({json.dumps(result[kind]) for result in found.values()}) == 1, kind
 
 
-def test_two_processes_give_the_same_tokens():
+def test_meshes_and_processes_calculate_alike():
+    found = results(run_script("1x1", "8x1", "4x2", "--calculator", devices=8))
+    for kind in ("greedy", "sample"):
+        assert len({json.dumps(result[kind]) for result in found.values()}) == 1, kind
+    rows = [row for outputs in found["1x1"]["sample"] for row in outputs]
+    assert sum(row[1] for row in rows) > 20 and sum(row[2] for row in rows) > 10
+    pair = run_pair("--calculator")
+    assert pair[0] == pair[1] and pair[0]["2x2"] == found["1x1"]
+
+
+def run_pair(*arguments):
+    """Run the script in two processes that share a mesh of 2 x 2 devices."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = str(s.getsockname()[1])
-    pair = [run_script("2x2", "--process", i, "--port", port, devices=2) for i in "01"]
-    first, second = (results(process) for process in pair)
+    pair = [run_script("2x2", "--process", i, "--port", port, *arguments, devices=2) for i in "01"]
+    return [results(process) for process in pair]
+
+
+def test_two_processes_give_the_same_tokens():
+    first, second = run_pair()
     assert first == second
     alone = results(run_script("1x1", devices=1))
     assert first["2x2"] == alone["1x1"]

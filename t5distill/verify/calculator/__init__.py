@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from t5distill.verify.arithmetic import ArithmeticProblem, evaluate
+from t5distill.verify.calculator.due import Remembered, inside_annotation, result_due, statement
 from t5distill.verify.calculator.memory import Correction, Memory
 from t5distill.verify.calculator.results import compact, format_value
 from t5distill.verify.calculator.steps import ANNOTATION, Step, strip_annotations, walk
@@ -25,13 +26,17 @@ __all__ = [
     "Annotation",
     "ArithmeticProblem",
     "Correction",
+    "Remembered",
     "Step",
     "annotate",
     "check_steps",
     "evaluate",
     "format_value",
+    "inside_annotation",
     "read_annotations",
     "recalculate",
+    "result_due",
+    "statement",
     "strip_annotations",
 ]
 

@@ -33,6 +33,8 @@ _SCALES = frozenset(
         "cos tan abs max min floor ceil average mean median gcd lcm hcf per"
     )
 )
+# What stands before one of many that has no number: "each day".
+_NAMING = frozenset(words("that this each every per another same next last"))
 _BETWEEN = frozenset(words("of the a by an these those"))
 _VERBS = ("multipl", "divid", "add", "subtract", "tak")
 _LETTER_UNITS = frozenset(words("g m l h s k"))
@@ -111,9 +113,10 @@ def _unfinished(tokens: list[Token], i: int, before: Chain | None, bullet: bool)
 def _after_word(tokens: list[Token], i: int, head: Token) -> str | None:
     """Return the doubt about an expression with the word `tokens[i]` before it."""
     word = tokens[i].text
-    if _LABELS.fullmatch(word) and head.kind == "number":
-        return DOUBTFUL  # "Step 2 - 3 + 4 = 7"
     previous = tokens[i - 1] if i else None
+    named = previous is not None and previous.text in _NAMING
+    if _LABELS.fullmatch(word) and head.kind == "number" and not named:
+        return DOUBTFUL  # "Step 2 - 3 + 4 = 7", but not "On that day 3 + 4 = 7"
     if word == "and" and previous and (previous.kind == "number" or previous.text in STARTS):
         return DOUBTFUL  # "the sum of 5 and 3 * 2", "two and 1/2 * 4"
     if word == "as" and i > 1 and tokens[i - 2].text == "as":

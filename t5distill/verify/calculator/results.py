@@ -35,6 +35,11 @@ def format_value(value: Fraction, like: str = "") -> str:
     return sign + whole + (f".{part}" if part else "")
 
 
+def is_endless(value: Fraction) -> bool:
+    """Tell whether the decimal form of a value never ends."""
+    return _decimals_of(value.denominator) is None
+
+
 def _decimals_of(denominator: int) -> int | None:
     """Return how many decimals 1/denominator has, or None where they never end."""
     counts = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ def strip_annotations(text: str) -> str:
     return ANNOTATION.sub("", text)
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """The value that the next result of a chain has to state, and the expression it came from."""
 
     segment: Segment
@@ -79,6 +79,39 @@ class _Place(NamedTuple):
 
 def walk(text: str, memory: Memory) -> Iterator[Found]:
     """Yield the decidable equations of `text` in order; `memory` gathers the corrections."""
+    for place in _places(text):
+        memory.read(place.tokens, place.chain.first)
+        yield from _walk_chain(place, memory)
+
+
+def awaited(text: str, memory: Memory) -> Known | None:
+    """Return what the result that `text` breaks off before has to state, or None.
+
+    `text` ends in an equals sign, with no more than spaces and a currency sign behind it.
+    """
+    found = list(_places(text))
+    if not found or found[-1].tokens[-1].kind not in ("equals", "currency"):
+        return None
+    for place in found[:-1]:
+        memory.read(place.tokens, place.chain.first)
+        for _ in _walk_chain(place, memory):
+            pass
+    place = found[-1]
+    *before, last = place.chain.segments
+    whole = place.chain.last >= len(place.tokens) - 2 and before and place.chain.dangling
+    if not whole or last.tokens or last.open or last.bad or last.approximate:
+        return None
+    cut = dataclasses.replace(place.chain, segments=before)
+    walked = _walk_chain(place._replace(chain=cut), memory)
+    while True:
+        try:
+            next(walked)
+        except StopIteration as end:
+            return end.value
+
+
+def _places(text: str) -> Iterator[_Place]:
+    """Yield the chains of `text` with what stands around them."""
     characters = text[:_LONGEST].translate(SAME_LENGTH).translate(ARITHMETIC)
     bullets = {m.end() for m in _BULLET.finditer(characters)}
     characters = _BULLET.sub(lambda m: " " * len(m[0]), characters)
@@ -92,16 +125,17 @@ def walk(text: str, memory: Memory) -> Iterator[Found]:
         left = doubt.left_side(tokens, chain, before, bullet=bullet)
         if left is None and len(chain.segments) > 1 and doubt.named_unknown(tokens, chain):
             left = doubt.DOUBTFUL
-        memory.read(tokens, chain.first)
-        place = _Place(text, tokens, chain, left, bullet)
-        yield from _walk_chain(place, memory)
+        yield _Place(text, tokens, chain, left, bullet)
         before = chain
 
 
-def _walk_chain(place: _Place, memory: Memory) -> Iterator[Found]:
-    """Yield the decidable equations of one chain `a = b = c`; a plain number states the value."""
+def _walk_chain(place: _Place, memory: Memory) -> Generator[Found, None, Known | None]:
+    """Yield the decidable equations of one chain `a = b = c`; a plain number states the value.
+
+    Return what a further result would have to state.
+    """
     text, segments = place.text, place.chain.segments
-    known: _Known | None = None
+    known: Known | None = None
     for i, segment in enumerate(segments):
         if i and _names_another(text, segments[i - 1], segment):
             known = None
@@ -136,6 +170,7 @@ def _walk_chain(place: _Place, memory: Memory) -> Iterator[Found]:
         else:
             memory.carry_text(segment.numbers)
             memory.carry_answer(segment.numbers)
+    return known
 
 
 def _names_another(text: str, before: Segment, segment: Segment) -> bool:
@@ -147,8 +182,8 @@ def _names_another(text: str, before: Segment, segment: Segment) -> bool:
 
 
 def _compared(
-    place: _Place, known: _Known, value: _Known, memory: Memory
-) -> tuple[Found | None, _Known]:
+    place: _Place, known: Known, value: Known, memory: Memory
+) -> tuple[Found | None, Known]:
     """Compare an expression with the one before it; return also what the next one has to state.
 
     Either it has that value (a simplification), or it begins with a number that states it
@@ -173,7 +208,7 @@ def _compared(
     return _simplified(text, known, segment, ok=False), known
 
 
-def _reversed(place: _Place, memory: Memory) -> _Known | None:
+def _reversed(place: _Place, memory: Memory) -> Known | None:
     """Return the value of the right side of `18 = 9 * 2`, where no unit leaves it in doubt."""
     left, right = place.chain.segments
     if left.kinds or right.kinds or not right.operators or right.notes:
@@ -184,7 +219,7 @@ def _reversed(place: _Place, memory: Memory) -> _Known | None:
     return value._replace(doubtful=True)
 
 
-def _evaluated(text: str, segment: Segment, memory: Memory) -> _Known | None:
+def _evaluated(text: str, segment: Segment, memory: Memory) -> Known | None:
     """Return a segment's value, or None where it has none."""
     if segment.open or segment.bad or not segment.numbers:
         return None
@@ -193,22 +228,23 @@ def _evaluated(text: str, segment: Segment, memory: Memory) -> _Known | None:
     if len(segment.kinds) > 1 and any(o in "+-–" for o in segment.operators):
         return None  # "2 hours + 30 minutes"
     try:
-        plain = value_of(segment.tokens)
-        written = value_of(memory.carried(segment.tokens, rounded=False))
-        exact = value_of(memory.carried(segment.tokens, rounded=True))
+        plain = written = exact = value_of(segment.tokens)
+        if memory.known:
+            written = value_of(memory.carried(segment.tokens, rounded=False))
+            exact = value_of(memory.carried(segment.tokens, rounded=True))
     except ArithmeticProblem:
         return None
     doubtful = bool(segment.operators) and doubt.ambiguous(text, segment)
-    return _Known(segment, plain, written, exact, segment.kinds, doubtful)
+    return Known(segment, plain, written, exact, segment.kinds, doubtful)
 
 
-def _convertible(known: _Known, segment: Segment) -> bool:
+def _convertible(known: Known, segment: Segment) -> bool:
     """Tell whether a result is in a unit (or a magnitude) that its operands do not have."""
     units = known.units | segment.kinds
     return bool(units & MAGNITUDES) or bool(known.units and segment.kinds - known.units)
 
 
-def _agreed(known: _Known, segment: Segment, result: Result, *values: Fraction) -> Fraction | None:
+def _agreed(known: Known, segment: Segment, result: Result, *values: Fraction) -> Fraction | None:
     """Return the value that a result states rightly, in the result's own scale, or None."""
     scales = (1, 100) if any(t.kind == "percent" for t in known.segment.tokens) else (1,)
     for value in values or (known.exact, known.written):
@@ -220,7 +256,7 @@ def _agreed(known: _Known, segment: Segment, result: Result, *values: Fraction) 
 
 
 def _stated(
-    place: _Place, known: _Known, segment: Segment, memory: Memory, *, left: bool = False
+    place: _Place, known: Known, segment: Segment, memory: Memory, *, left: bool = False
 ) -> Found | None:
     """Compare the number that opens `segment` with the known value, and settle it."""
     text, result = place.text, read_result(place.text, segment)
@@ -251,7 +287,7 @@ def _stated(
 
 
 def _undecidable(
-    place: _Place, known: _Known, segment: Segment, result: Result, memory: Memory
+    place: _Place, known: Known, segment: Segment, result: Result, memory: Memory
 ) -> bool:
     """Tell whether a result that disagrees may be right in a sense that nobody wrote down."""
     values = {known.plain, known.written, known.exact}
@@ -267,7 +303,7 @@ def _undecidable(
     return turned or doubt.miscopied(known.segment, memory.seen, result)
 
 
-def _marked_off(place: _Place, known: _Known, segment: Segment, result: Result) -> bool:
+def _marked_off(place: _Place, known: Known, segment: Segment, result: Result) -> bool:
     """Tell whether a result is right where a bullet is a sign, or "1 - 5 + 3 = 8" is numbered."""
     tokens = known.segment.tokens
     if place.bullet:
@@ -282,7 +318,7 @@ def _marked_off(place: _Place, known: _Known, segment: Segment, result: Result) 
         return False
 
 
-def _as_thirds(known: _Known, segment: Segment, result: Result) -> Fraction | None:
+def _as_thirds(known: Known, segment: Segment, result: Result) -> Fraction | None:
     """Return the value that a result states where 0.33 and the like stand for thirds, or None."""
     tokens = list(known.segment.tokens)
     for i, t in enumerate(tokens):
@@ -299,7 +335,7 @@ def _as_thirds(known: _Known, segment: Segment, result: Result) -> Fraction | No
         return None
 
 
-def _simplified(text: str, known: _Known, segment: Segment, *, ok: bool) -> Found:
+def _simplified(text: str, known: Known, segment: Segment, *, ok: bool) -> Found:
     """Report an expression that has, or has not, the value of the one before it."""
     stated = _text_of(text, segment)
     equation = f"{_text_of(text, known.segment)} = {stated}"

@@ -124,7 +124,9 @@ def _decide(
 ) -> dict[str, Any]:
     """Return the verdict: first what the kernel says, last what the child says."""
     seconds = f"{limits['cpu_s']:g} s of processor time"
-    if stopped == "cpu" or cpu > limits["cpu_s"] or code == -signal.SIGXCPU:
+    # RLIMIT_CPU counts whole ticks, and so kills early where many processes share a processor.
+    at_limit = code == -signal.SIGKILL and cpu > limits["cpu_s"] / 2
+    if stopped == "cpu" or cpu > limits["cpu_s"] or code == -signal.SIGXCPU or at_limit:
         return _verdict("timeout", f"ran longer than {seconds}")
     if stopped == "clock":
         return _verdict("timeout", f"not at its end after {limits['clock_s']:g} s on the clock")
