@@ -27,7 +27,7 @@ from t5distill.records import Chain, Problem, read_jsonl
 from t5distill.teacher.loopback import LoopbackProcess
 
 TEACHER = "simulated"
-CHAINS = ("cot", "program", "equation", "socratic")
+CHAINS = ("cot", "program", "equation", "socratic", "key_points")
 VOCAB_SIZE = 900
 VOTES = 8
 
@@ -41,23 +41,30 @@ class Arm:
     tasks: tuple[str, ...]
 
 
+def _arm(style: str, recipe: str | None = None) -> Arm:
+    return Arm(style, recipe or f"embedded_{style}", (f"embedded_{style}_{TEACHER}",))
+
+
+def _mixture(name: str, styles: tuple[str, ...]) -> Arm:
+    return Arm(name, f"embedded_{name}", tuple(f"embedded_{s}_{TEACHER}" for s in styles))
+
+
 ARMS = (
-    Arm("answer", "quickstart_answer", (f"embedded_answer_{TEACHER}",)),
-    Arm("cot", "quickstart_cot", (f"embedded_cot_{TEACHER}",)),
-    Arm("socratic", "embedded_socratic", (f"embedded_socratic_{TEACHER}",)),
-    Arm(
-        "socratic_iterative",
-        "embedded_socratic_iterative",
-        (f"embedded_socratic_iterative_{TEACHER}",),
-    ),
-    Arm("program", "embedded_program", (f"embedded_program_{TEACHER}",)),
-    Arm("equation", "embedded_equation", (f"embedded_equation_{TEACHER}",)),
-    Arm(
-        "etd",
-        "embedded_etd",
-        tuple(f"embedded_{style}_{TEACHER}" for style in ("program", "equation", "cot")),
-    ),
+    _arm("answer", "quickstart_answer"),
+    _arm("cot", "quickstart_cot"),
+    _arm("socratic"),
+    _arm("socratic_iterative"),
+    _arm("program"),
+    _arm("equation"),
+    _mixture("etd", ("program", "equation", "cot")),
+    # Not among those that are run by default.
+    _arm("step_by_step"),
+    _mixture("fu_2023", ("cot_in_context", "cot", "answer_in_context", "answer")),
+    _arm("divergent"),
+    _arm("sci_cot"),
+    _arm("key_points"),
 )
+DEFAULT = [arm.name for arm in ARMS[:7]]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=(30_000, 500, 1000, 100),
         metavar=("TRAIN", "VALIDATION", "TEST", "HELD_OUT"),
     )
-    add("--arms", nargs="+", choices=[a.name for a in ARMS], default=[a.name for a in ARMS])
+    add("--arms", nargs="+", choices=[a.name for a in ARMS], default=DEFAULT)
     add("--out", metavar="FILE", help="write the results as JSON too")
     return 2 if reporting.measured(run, parser.parse_args(arguments)) is None else 0
 
@@ -85,8 +92,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     work = pathlib.Path(args.workdir).resolve()
     work.mkdir(parents=True, exist_ok=True)
     os.environ["T5DISTILL_DATA_DIR"] = str(work / "data")
-    _make_data(work, args)
     arms = [arm for arm in ARMS if arm.name in args.arms]
+    _make_data(work, args, arms)
     report: dict[str, Any] = {"rows": {}, "training": {}, "seed": args.seed}
     for arm in arms:
         macros = {"MODEL_DIR": str(work / arm.name), "RANDOM_SEED": args.seed}
@@ -95,7 +102,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         _gin("train", work, arm, **macros)
         report["training"][arm.name] = _training(work / arm.name)
         for task in arm.tasks:
-            label = arm.name if len(arm.tasks) == 1 else f"{arm.name}: {task.split('_')[1]}"
+            label = arm.name if len(arm.tasks) == 1 else f"{arm.name}: {_style(task)}"
             _decode(work, arm, task, label, report)
     if "cot" in args.arms:
         _variants(work, report)
@@ -106,7 +113,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
-def _make_data(work: pathlib.Path, args: argparse.Namespace) -> None:
+def _make_data(work: pathlib.Path, args: argparse.Namespace, arms: list[Arm]) -> None:
     """Prepare problems, ask the teacher in every style, curate, and train a vocabulary."""
     train = work / "data/embedded/train.jsonl"
     if not train.is_file():
@@ -115,8 +122,12 @@ def _make_data(work: pathlib.Path, args: argparse.Namespace) -> None:
             *("--sizes", *map(str, args.sizes)),
         )
     ledger = str(work / "ledger.db")
+    wanted = {formats.style(_style(task)).chains for arm in arms for task in arm.tasks}
     for style in CHAINS:
-        if (work / f"data/chains/embedded_{style}_{TEACHER}/curation.json").is_file():
+        if (
+            style not in wanted
+            or (work / f"data/chains/embedded_{style}_{TEACHER}/curation.json").is_file()
+        ):
             continue
         with LoopbackProcess(
             train, model="embedded", seed=args.seed, wrong_rate=0.2, malformed_rate=0.05
@@ -180,6 +191,10 @@ def _decode(
     scores = json.loads((out / "scores.json").read_text())
     row = {k: scores[k] for k in ("accuracy", "low", "high", "n", "outcomes")}
     report["rows"][label] = {**row, "scores": str(out), "infer_s": seconds}
+
+
+def _style(task: str) -> str:
+    return task.removeprefix("embedded_").removesuffix(f"_{TEACHER}")
 
 
 def _variants(work: pathlib.Path, report: dict[str, Any]) -> None:
