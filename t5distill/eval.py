@@ -57,6 +57,7 @@ def evaluate(*, decoder: Decoder, output_dir: str) -> None:
                     predictions=[out / "predictions.jsonl"],
                     out=out,
                     baseline=None,
+                    allow_unsafe=False,
                 )
             )
     if leads:

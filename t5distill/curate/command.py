@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from t5distill.verify import execution
+
 if TYPE_CHECKING:
     from t5distill.records import Chain, Problem
 
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: chains/{benchmark}_{style}_{teacher} under $T5DISTILL_DATA_DIR or ./data); the "
         "TFDS set goes to tfds/ there in any case, in place of one of the same name",
     )
+    parser.add_argument("--allow-unsafe", action="store_true", help=execution.ALLOW_UNSAFE_HELP)
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
     _add_rules(parser)
 
@@ -106,6 +109,8 @@ def run(args: argparse.Namespace) -> None:
         lengths=tuple(args.lengths) if args.lengths else None,
         vocab=args.vocab,
     )
+    if args.allow_unsafe:
+        execution.allow_unsafe()
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers {args.workers}: wanted at least 1")
     problems = read_problems(args.problems)
@@ -241,6 +246,8 @@ def _told(report: Mapping[str, Any]) -> str:
     ]
     if report["cut"]:
         lines.append(f"\n{report['cut']:,} ran on and were cut before they were judged")
+    if "isolation" in report:
+        lines.append(f"\nprograms were executed behind {report['isolation']}")
     problems = sum(file["problems"] for file in report["against"])
     lines.append(
         f"\ncompared with {problems:,} evaluation problems of {len(report['against'])} files"

@@ -35,6 +35,7 @@ from t5distill.records import (
     to_json,
     write_json,
 )
+from t5distill.verify import execution
 
 FILES = {KEPT: "kept.jsonl", REJECTED: "rejected.jsonl", NEGATIVE: "negatives.jsonl"}
 REPORT = "curation.json"
@@ -86,6 +87,9 @@ def curate_set(
         raise UserError("no chains")
     kinds = _kinds(problems, head)
     formats.style(head.style)  # raises where no task could read the set
+    about = dict(about or {})
+    if execution.executed_style(head.style):
+        about["isolation"] = execution.isolation()
     name = tfds_writer.set_name(*kinds)
     tfds_writer.check_name(name)
     directory = pathlib.Path(out) if out else data_dir() / "chains" / name
@@ -104,7 +108,7 @@ def curate_set(
         )
         report = {"name": name, **tally.report(), "rules": dataclasses.asdict(rules)}
         report["kept_of_evaluation_splits"] = evaluated
-        report |= dict(about or {})
+        report |= about
         if not report["kept"]:
             raise UserError(_none_kept(folder, directory, report))
         kept = ((problems[c.problem_id], c) for c in read_jsonl(Chain, folder / FILES[KEPT]))

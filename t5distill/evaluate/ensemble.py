@@ -6,6 +6,8 @@ import argparse
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from t5distill.verify import execution
+
 if TYPE_CHECKING:
     from t5distill.records import Problem, Verdict
 
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="the same styles' predictions for them",
     )
+    add("--allow-unsafe", action="store_true", help=execution.ALLOW_UNSAFE_HELP)
     add("--baseline", metavar="F", help="verdicts.jsonl of a run on the same problems, to compare")
 
 
@@ -68,6 +71,8 @@ def run(args: argparse.Namespace) -> None:
     from t5distill.evaluate import score, scoring, statistics, voting
     from t5distill.records import write_json, write_jsonl
 
+    if args.allow_unsafe:
+        execution.allow_unsafe()
     if args.how not in HOW:
         raise UserError(f"--how {args.how!r}; {suggest(args.how, HOW)}")
     problems, by_style = _judged(args.problems, args.predictions)

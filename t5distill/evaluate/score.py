@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import pathlib
 
+from t5distill.verify import execution
+
 HELP = "Judge predictions against problems; write verdicts.jsonl and scores.json."
 EXAMPLE = (
     "t5distill score --problems data/gsm8k/test.jsonl "
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JSONL of Prediction, or T5X's inference JSONL; several files are read as one run",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--allow-unsafe", action="store_true", help=execution.ALLOW_UNSAFE_HELP)
     parser.add_argument(
         "--baseline",
         metavar="F",
@@ -36,6 +39,8 @@ def run(args: argparse.Namespace) -> None:
     from t5distill.evaluate import scoring
     from t5distill.records import Problem, read_jsonl, write_json, write_jsonl
 
+    if args.allow_unsafe:
+        execution.allow_unsafe()
     problems = list(read_jsonl(Problem, args.problems))
     predictions = [p for path in args.predictions for p in scoring.read_predictions(path)]
     if not predictions:
@@ -92,6 +97,8 @@ def table(scores: dict) -> str:
     lines.append("outcomes: " + ", ".join(f"{o} {100 * s:.1f} %" for o, s in shown.items()))
     lines.append(line("no answer marker", scores["no_marker"]))
     lines.append(line("hit the length limit", scores["truncated"]))
+    if "isolation" in scores:
+        lines.append(f"programs were executed behind {' and '.join(scores['isolation'])}")
     if "versus_baseline" in scores:
         d = scores["versus_baseline"]
         lines.append(

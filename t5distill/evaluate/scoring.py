@@ -156,6 +156,8 @@ def summarise(
         "no_marker": _share(sum(v.extraction not in _MARKED for v in first.values()), n),
         "truncated": _share(sum(not s[0].finished for s in samples.values() if s), n),
     }
+    if levels := sorted({v.extra["isolation"] for v in verdicts if "isolation" in v.extra}):
+        scores["isolation"] = levels
     k = max((len(s) for s in samples.values()), default=0)
     if k > 1:
         _add_votes(scores, problems, grouped, k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 from t5distill import formats
 from t5distill.records import Problem, Verdict
@@ -11,6 +12,13 @@ from t5distill.verify.outcomes import Outcome
 
 # Of each executed style the name that its verdicts say the answer was found by.
 EXECUTED = {"program": "executed", "equation": "solved"}
+
+# Set by --allow-unsafe: inherited by worker processes, and open to those who call from elsewhere.
+UNSAFE = "T5DISTILL_ALLOW_UNSAFE"
+ALLOW_UNSAFE_HELP = (
+    "execute programs even where this machine cannot isolate them (docs/execution.md says what "
+    "that risks)"
+)
 
 # What a status without a value means for the answer.
 _MEANS = {
@@ -56,7 +64,8 @@ def judge_chain(
         detail = f"{found.status}: {found.detail}"
         return Verdict(outcome=_MEANS[found.status], gold=problem.answer, detail=detail)
     verdict = judge(found.value, problem.answer, problem.kind, choices=problem.choices)
-    return dataclasses.replace(verdict, extraction=EXECUTED[kind])
+    isolation = {"isolation": found.isolation} if found.isolation else {}
+    return dataclasses.replace(verdict, extraction=EXECUTED[kind], extra=isolation)
 
 
 def extract_chain(
@@ -81,5 +90,20 @@ def execute(text: str, kind: str) -> Outcome:
     from t5distill.verify.equations import solve_equations
     from t5distill.verify.programs import run_program
 
-    text = formats.unfenced(text)
-    return run_program(text) if kind == "program" else solve_equations(text)
+    text, unsafe = formats.unfenced(text), bool(os.environ.get(UNSAFE))
+    run = run_program if kind == "program" else solve_equations
+    return run(text, allow_unsafe=unsafe)
+
+
+def allow_unsafe() -> None:
+    """Let this process and its children execute text where the sandbox is not whole."""
+    os.environ[UNSAFE] = "1"
+
+
+def isolation() -> str:
+    """Return how programs are kept away from the rest of this machine.
+
+    Raises:
+      UserError: not well enough, and nobody has allowed that.
+    """
+    return execute("ans = 1", "program").isolation
