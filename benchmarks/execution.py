@@ -2,10 +2,10 @@
 
     python -m benchmarks.execution --out execution.json
 
-Programs are word problems as a teacher solves them. All take turns, A B C A B C ..., so that whatever
-else the machine does meets all alike. A turn starts its own supervisor; what a turn of one program
-takes is subtracted. The rate per core counts the processor seconds of everybody: this process, the
-supervisor, and the programs.
+Programs are word problems as a teacher solves them. All take turns, A B C A B C ..., so that
+whatever else the machine does meets all alike. A turn starts its own supervisor; what a turn of one
+program takes is subtracted. The rate per core counts the processor seconds of everybody: this
+process, the supervisor, and the programs.
 """
 
 from __future__ import annotations

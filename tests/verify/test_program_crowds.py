@@ -28,7 +28,7 @@ HOSTILE = [
     ("import socket", "rejected"),
     ("import threading\nl = threading.Lock()\nl.acquire()\nl.acquire()", "timeout"),
 ]
-LIMITS = Limits(cpu_s=0.4, wall_s=2, memory_mb=50)
+LIMITS = Limits(cpu_s=0.5, wall_s=6, memory_mb=50)
 
 
 def crowd(count):
@@ -71,7 +71,8 @@ def check_crowd(count, workers):
     assert len(verdicts) == count
     for number, (source, wanted) in enumerate(pairs):
         outcome = verdicts[number]
-        assert (outcome.status, outcome.value, outcome.isolation) == (*wanted, FULL), source
+        got = (outcome.status, outcome.value, outcome.isolation)
+        assert got == (*wanted, FULL), (source, outcome)
     assert set(supervisors()) <= before
     assert not os.path.exists("/tmp/left-over")
     return max(seconds)

@@ -41,9 +41,7 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
     module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module  # where dataclasses and typing look names up
     sys.argv = [NAME]
-    output = _Tail()
-    screen = io.TextIOWrapper(io.BufferedWriter(output), encoding="utf-8")
-    sys.stdout = sys.__stdout__ = screen
+    sys.stdout = sys.__stdout__ = _SCREEN
     sys.stderr = sys.__stderr__ = io.StringIO()
     try:
         try:
@@ -51,7 +49,7 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
         except SystemExit as e:
             if e.code not in (None, 0):
                 return {"status": "error", "detail": one_line(e)}
-        return _answer(module.__dict__, screen, output)
+        return _answer(module.__dict__)
     except MemoryError:
         module.__dict__.clear()
         return {"status": "memory"}
@@ -83,7 +81,7 @@ def _unfenced(source: str) -> str:
     return blocks[0][1] if blocks else source
 
 
-def _answer(names: dict[str, Any], screen: io.TextIOWrapper, output: _Tail) -> dict[str, Any]:
+def _answer(names: dict[str, Any]) -> dict[str, Any]:
     """Ask a program that has ended for its answer."""
     solution = names.get("solution")
     if isinstance(solution, types.FunctionType) and not _needs_arguments(solution):
@@ -95,8 +93,8 @@ def _answer(names: dict[str, Any], screen: io.TextIOWrapper, output: _Tail) -> d
         if found is not None and not isinstance(found, types.FunctionType | type):
             return render(found)
     with contextlib.suppress(ValueError):  # it closed its own output
-        screen.flush()
-    printed = output.last_line()
+        _SCREEN.flush()
+    printed = _OUTPUT.last_line()
     if printed:
         return render(printed)
     return {
@@ -144,3 +142,12 @@ class _Tail(io.RawIOBase):
         """Return the last line that is not blank."""
         text = bytes(self._kept[-OUTPUT_BYTES:]).decode("utf-8", "replace")
         return text.rstrip().rpartition("\n")[2].strip()
+
+
+# Each job is a fork of the process that imported this: what is made here once is its own, unused.
+_OUTPUT = _Tail()
+_SCREEN = io.TextIOWrapper(io.BufferedWriter(_OUTPUT), encoding="utf-8")
+# What a first use fills, such as the caches of abstract classes, would be filled by every fork.
+for _sample in (1, 0.5, True, "1", [1]):
+    render(_sample)
+compiled("ans = 1")

@@ -117,7 +117,15 @@ def address_space() -> int:
 
 def limit_for_good() -> None:
     """Set the limits that the supervisor can bear itself: every job inherits them."""
-    _set(RLIMIT_STACK=8 * _MB, RLIMIT_FSIZE=0, RLIMIT_CORE=0, RLIMIT_MEMLOCK=0, RLIMIT_MSGQUEUE=0)
+    for name, value in (
+        ("RLIMIT_STACK", 8 * _MB),
+        ("RLIMIT_FSIZE", 0),
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_MEMLOCK", 0),
+        ("RLIMIT_MSGQUEUE", 0),
+    ):
+        if hasattr(resource, name):
+            _lower(getattr(resource, name), value)
 
 
 def limit_job(*, cpu_s: float, memory_mb: int, mapped: int) -> None:
@@ -128,24 +136,18 @@ def limit_job(*, cpu_s: float, memory_mb: int, mapped: int) -> None:
       memory_mb: what it may add.
       mapped: bytes of address space that it starts with.
     """
-    _set(
-        # The parent's clock decides; this one, which counts ticks, ends what the parent cannot.
-        RLIMIT_CPU=math.ceil(2 * cpu_s) + 1,
-        RLIMIT_AS=mapped + memory_mb * _MB,
-        RLIMIT_NPROC=0,
-        RLIMIT_NOFILE=4,
-    )
+    # The parent's clock decides; this one, which counts ticks, ends what the parent cannot.
+    _lower(resource.RLIMIT_CPU, math.ceil(2 * cpu_s) + 1)
+    _lower(resource.RLIMIT_AS, mapped + memory_mb * _MB)
+    _lower(resource.RLIMIT_NPROC, 0)
+    _lower(resource.RLIMIT_NOFILE, 4)
 
 
-def _set(**limits: int) -> None:
-    for name, value in limits.items():
-        kind = getattr(resource, name, None)
-        if kind is None:
-            continue
-        _, hard = resource.getrlimit(kind)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        try:
-            resource.setrlimit(kind, (value, value))
-        except (OSError, ValueError):
-            if kernel.LINUX:
-                raise  # macOS knows some of them and sets none
+def _lower(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    try:
+        resource.setrlimit(kind, (value, value))
+    except (OSError, ValueError):
+        if kernel.LINUX:
+            raise  # macOS knows some of them and sets none

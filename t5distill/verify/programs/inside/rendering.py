@@ -20,6 +20,8 @@ def render(value: Any, depth: int = 0) -> dict[str, Any]:
     Numbers are written exactly: integers in full, fractions as `a/b`, floats as Python writes them.
     A container of one element is that element; of several, the answer is undecided.
     """
+    if type(value) in (int, float):
+        return _of_number(value)  # nearly all; to ask what else it may be writes to many pages
     sympy = sys.modules.get("sympy")
     if sympy is not None and isinstance(value, sympy.Basic | sympy.MatrixBase):
         return _of_sympy(value, sympy, depth)
