@@ -182,6 +182,8 @@ def _alone(verdicts: list[Verdict], n: int) -> dict[str, float]:
 
 
 def _table(result: dict[str, Any]) -> str:
+    from t5distill.evaluate import score
+
     lines = [f"{'style':<22}{'right':>8}{'answered':>10}{'weight':>9}"]
     for style, alone in result["styles"].items():
         weight = f"{result['weights'][style]:>9.3f}" if result["weights"] else f"{'':>9}"
@@ -191,9 +193,5 @@ def _table(result: dict[str, Any]) -> str:
     how = {"fallback": "first that answers", "vote": "vote of all"}[result["how"]]
     lines.append(f"{how:<22}{100 * result['accuracy']:>6.1f} %  {between}, {result['n']} problems")
     if "versus_baseline" in result:
-        d = result["versus_baseline"]
-        lines.append(
-            f"against the baseline: {100 * d['difference']:+.1f} points "
-            f"(95 % interval {100 * d['low']:+.1f} to {100 * d['high']:+.1f}, paired)"
-        )
+        lines.append(score.compared(result["versus_baseline"]))
     return "\n".join(lines)

@@ -100,9 +100,14 @@ def table(scores: dict) -> str:
     if "isolation" in scores:
         lines.append(f"programs were executed behind {' and '.join(scores['isolation'])}")
     if "versus_baseline" in scores:
-        d = scores["versus_baseline"]
-        lines.append(
-            f"against the baseline: {100 * d['difference']:+.1f} points "
-            f"(95 % interval {100 * d['low']:+.1f} to {100 * d['high']:+.1f}, paired)"
-        )
+        lines.append(compared(scores["versus_baseline"]))
     return "\n".join(lines)
+
+
+def compared(difference: dict) -> str:
+    """Return what `scoring.compare` found as a line for a terminal."""
+    between = f"{100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}, paired"
+    return (
+        f"against the baseline: {100 * difference['difference']:+.1f} points "
+        f"(95 % interval {between})"
+    )

@@ -121,3 +121,31 @@ def test_started_by_somebody_else_than_root(command):
     script = "import os\nassert os.geteuid() in (1000, 65534)\n"
     for answer in results(script + RUN, *command):
         assert answer == ["value", "42", "namespaces+seccomp"]
+
+
+COMMANDS = """
+import contextlib, io, json, sys
+from t5distill.__main__ import main
+from t5distill.records import Prediction, Problem, write_jsonl
+folder = sys.argv[1]
+problem = Problem(id="p", question="?", answer="42", kind="numeric", benchmark="b", split="test")
+write_jsonl(f"{folder}/problems.jsonl", [problem])
+made = Prediction(problem_id="p", text="ans = 6 * 7", style="program")
+write_jsonl(f"{folder}/made.jsonl", [made])
+score = ["score", "--problems", f"{folder}/problems.jsonl", "--predictions",
+         f"{folder}/made.jsonl", "--out", f"{folder}/out"]
+said = io.StringIO()
+with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    codes = [main(score), main([*score, "--allow-unsafe"])]
+print(json.dumps([codes, said.getvalue()]))
+"""
+
+
+def test_scoring_is_refused_until_the_risk_is_accepted(tmp_path):
+    script = NO_NAMESPACES + COMMANDS.replace("sys.argv[1]", repr(str(tmp_path)))
+    codes, said = results(script)
+    assert codes == [2, 0]
+    assert "found seccomp only" in said and "--allow-unsafe" in said
+    assert "programs were executed behind seccomp only" in said
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    assert (scores["accuracy"], scores["isolation"]) == (1.0, ["seccomp only"])
