@@ -33,8 +33,8 @@ from t5distill.verify.calculator import Remembered, inside_annotation, result_du
 FREE, NUMBER, DIGITS, NUMBER_OR_PERCENT = range(4)
 
 _SIGN = "$€£¥₹"
-_TRIGGER = re.compile(rf"(?:=|>) *[{_SIGN}]? *$")
-_OPENS = re.compile(rf"^ *[{_SIGN}]? *(?:<<?)?$")
+_TRIGGER = re.compile(rf"(?:=|>) *[{_SIGN}]? *\Z")
+_OPENS = re.compile(rf"^ *[{_SIGN}]? *(?:<<?)?\Z")
 _CUT = re.compile(rf"([^=]*=) ?[{_SIGN}]?\d")
 _END = re.compile(r"[\n.!?]")
 _GOES_ON = re.compile(r"^(?:\d|[.,]\d|[eE][-+]?\d)")
@@ -161,7 +161,7 @@ class Calculator:
         inside = inside_annotation(part)
         spaced = part.endswith("=") and not inside and part.rstrip("=")[-1:] == " "
         new = f"{' ' * spaced}{value}{'>>' * inside}"
-        tokens = self._spelled(ids[start:], text, part, new)
+        tokens = self._spelled(ids, part, new)
         if not tokens or inside or value.endswith("%"):
             return Due(tokens, FREE)
         percent = "%" in part or "100" in part
@@ -179,15 +179,15 @@ class Calculator:
         """Return the tokens that have to come after a row's tokens `ids`."""
         return list(self.due(ids).tokens)
 
-    def _spelled(self, ids: Sequence[int], text: str, part: str, new: str) -> tuple[int, ...]:
-        """Return the tokens of `new` after `text`, the text of `ids`; none where nothing fits."""
+    def _spelled(self, ids: Sequence[int], part: str, new: str) -> tuple[int, ...]:
+        """Return the tokens of `new` after `ids`, whose text ends in `part`; none if none fit."""
         # No piece reaches over a space: the last word decides.
         word = part[part.rfind(" ") + 1 :]
         known = self._words.get(word)
         if known is None:
             known = self._words[word] = tuple(self._vocabulary.encode(word))
         if not known or tuple(ids[-len(known) :]) != known:
-            return self._fitted(ids, text, new)
+            return self._fitted(ids, new)
         if (word, new) not in self._spellings:
             if len(self._spellings) >= _KEPT:
                 self._spellings.clear()
@@ -195,11 +195,12 @@ class Calculator:
             whole = tuple(self._vocabulary.encode(word + new))
             fits = whole[: len(known)] == known
             self._spellings[word, new] = whole[len(known) :] if fits else ()
-        return self._spellings[word, new] or self._fitted(ids, text, new)
+        return self._spellings[word, new] or self._fitted(ids, new)
 
-    def _fitted(self, ids: Sequence[int], text: str, new: str) -> tuple[int, ...]:
-        """Spell `new` after tokens that the vocabulary would not have chosen for `text`."""
+    def _fitted(self, ids: Sequence[int], new: str) -> tuple[int, ...]:
+        """Spell `new` after tokens that the vocabulary might not have chosen for their text."""
         encode, decode = self._vocabulary.encode, self._vocabulary.decode
+        text = decode(ids)
         whole = encode(text + new)
         if whole[: len(ids)] == list(ids):
             return tuple(whole[len(ids) :])

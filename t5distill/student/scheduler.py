@@ -218,8 +218,10 @@ class Scheduler:
         """Let the device decode, and take in what it wrote."""
         assert self.slots is not None
         longest = max(len(row.tokens) for row in self.rows if row)
-        # No row outgrows the ring during the visit, nor does any need more than `max_tokens`.
-        if min(longest + self.steps, self.max_tokens) > self.ring:
+        # No row outgrows the ring during the visit, nor does any need more than `max_tokens`; but
+        # one that goes back needs the keys that it had before it ran on to the end of a visit.
+        needed = longest + self.steps
+        if (needed if self.calculator else min(needed, self.max_tokens)) > self.ring:
             self.ring *= 2
             self.slots = device.grow(self.slots, mesh=self.mesh, ring=self.ring)
         busy = sum(row is not None for row in self.rows)

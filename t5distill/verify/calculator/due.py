@@ -20,9 +20,9 @@ from t5distill.verify.plain import ARITHMETIC, SAME_LENGTH
 from t5distill.verify.tokens import Token, tokenize
 
 # What may stand between the sign and the value. A text that ends otherwise waits for none.
-_DUE = re.compile(r"=[ ]*(?:[$€£¥₹][ ]*)?$")
-_COPY_DUE = re.compile(r"<<([^<>\n=]{1,400})=([^<>\n=]{1,100})>>[ ]*(?:[$€£¥₹][ ]*)?$")
-_INSIDE = re.compile(r"<<([^<>\n=]{1,400})= *$")
+_DUE = re.compile(r"=[ ]*(?:[$€£¥₹][ ]*)?\Z")
+_COPY_DUE = re.compile(r"<<([^<>\n=]{1,400})=([^<>\n=]{1,100})>>[ ]*(?:[$€£¥₹][ ]*)?\Z")
+_INSIDE = re.compile(r"<<([^<>\n=]{1,400})= *\Z")
 # An equation does not reach back over the end of a line or of a sentence.
 _STATEMENT_END = re.compile(r"\n|(?<=[.!?]) ")
 _LONGEST = 1000
