@@ -79,7 +79,7 @@ def naively(vocabulary, temperature):
     return naive(params, config, vocabulary, inputs, **settings)
 
 
-@pytest.mark.parametrize("steps", [1, 5, 16])
+@pytest.mark.parametrize("steps", [1, 16])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("name", NAMES)
 def test_it_writes_what_the_naive_way_writes(vocabulary_of, monkeypatch, name, temperature, steps):
@@ -118,7 +118,7 @@ def test_a_row_depends_on_its_index_only():
     assert len({tuple(o.tokens) for o in whole[7]}) > 1
 
 
-@pytest.mark.parametrize("limit", [*range(18, 30), 47])
+@pytest.mark.parametrize("limit", [21, 22, 29, 47])
 def test_the_limit_is_never_passed_and_cuts_nothing_else(limit):
     whole = decoded(BYTES)
     cut = decoded(BYTES, max_tokens=limit)
@@ -128,7 +128,7 @@ def test_the_limit_is_never_passed_and_cuts_nothing_else(limit):
 
 
 def test_every_result_is_right_and_without_it_most_are_wrong(vocabulary_of):
-    for name in NAMES:
+    for name in ("digits", "bytes"):
         vocabulary = vocabulary_of(name)
         params, config = network(vocabulary)
         inputs = prompts(config, 24)
