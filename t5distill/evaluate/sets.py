@@ -113,6 +113,7 @@ def measure(
             seed=0,
             indices=None,
             slots=None,
+            calculator=False,
             progress=None,
         )
         samples = {
