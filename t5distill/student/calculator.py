@@ -33,8 +33,8 @@ from t5distill.verify.calculator import Remembered, inside_annotation, result_du
 FREE, NUMBER, DIGITS, NUMBER_OR_PERCENT = range(4)
 
 _SIGN = "$€£¥₹"
-_TRIGGER = re.compile(rf"(?:=|>) *[{_SIGN}]? *$")
-_OPENS = re.compile(rf"^ *[{_SIGN}]? *(?:<<?)?$")
+_TRIGGER = re.compile(rf"(?:=|>) *[{_SIGN}]? *\Z")
+_OPENS = re.compile(rf"^ *[{_SIGN}]? *(?:<<?)?\Z")
 _CUT = re.compile(rf"([^=]*=) ?[{_SIGN}]?\d")
 _END = re.compile(r"[\n.!?]")
 _GOES_ON = re.compile(r"^(?:\d|[.,]\d|[eE][-+]?\d)")
@@ -161,7 +161,7 @@ class Calculator:
         inside = inside_annotation(part)
         spaced = part.endswith("=") and not inside and part.rstrip("=")[-1:] == " "
         new = f"{' ' * spaced}{value}{'>>' * inside}"
-        tokens = self._spelled(ids[start:], text, part, new)
+        tokens = self._spelled(ids, part, new)
         if not tokens or inside or value.endswith("%"):
             return Due(tokens, FREE)
         percent = "%" in part or "100" in part
@@ -179,15 +179,15 @@ class Calculator:
         """Return the tokens that have to come after a row's tokens `ids`."""
         return list(self.due(ids).tokens)
 
-    def _spelled(self, ids: Sequence[int], text: str, part: str, new: str) -> tuple[int, ...]:
-        """Return the tokens of `new` after `text`, the text of `ids`; none where nothing fits."""
+    def _spelled(self, ids: Sequence[int], part: str, new: str) -> tuple[int, ...]:
+        """Return the tokens of `new` after `ids`, whose text ends in `part`; none if none fit."""
         # No piece reaches over a space: the last word decides.
         word = part[part.rfind(" ") + 1 :]
         known = self._words.get(word)
         if known is None:
             known = self._words[word] = tuple(self._vocabulary.encode(word))
         if not known or tuple(ids[-len(known) :]) != known:
-            return self._fitted(ids, text, new)
+            return self._fitted(ids, new)
         if (word, new) not in self._spellings:
             if len(self._spellings) >= _KEPT:
                 self._spellings.clear()
@@ -195,11 +195,12 @@ class Calculator:
             whole = tuple(self._vocabulary.encode(word + new))
             fits = whole[: len(known)] == known
             self._spellings[word, new] = whole[len(known) :] if fits else ()
-        return self._spellings[word, new] or self._fitted(ids, text, new)
+        return self._spellings[word, new] or self._fitted(ids, new)
 
-    def _fitted(self, ids: Sequence[int], text: str, new: str) -> tuple[int, ...]:
-        """Spell `new` after tokens that the vocabulary would not have chosen for `text`."""
+    def _fitted(self, ids: Sequence[int], new: str) -> tuple[int, ...]:
+        """Spell `new` after tokens that the vocabulary might not have chosen for their text."""
         encode, decode = self._vocabulary.encode, self._vocabulary.decode
+        text = decode(ids)
         whole = encode(text + new)
         if whole[: len(ids)] == list(ids):
             return tuple(whole[len(ids) :])
@@ -210,14 +211,18 @@ class Calculator:
                 return tuple(tokens)
         return ()
 
+    def goes_on(self, token: int) -> bool:
+        """Tell whether a token goes from `=` on into a number."""
+        return token in self._tables.cuts
+
     def respelled(self, ids: Sequence[int], token: int) -> Due | None:
         """Return what a token should have been that goes from `=` on into a number.
 
-        `ids` are the tokens before it. None where it is no such token or nothing is due there.
+        `ids` are the tokens before it. None where nothing is due there.
         """
-        cut = self._tables.cuts.get(token)
-        due = _NOTHING if cut is None else self.due([*ids, cut])
-        if cut is None or not due.tokens:
+        cut = self._tables.cuts[token]
+        due = self.due([*ids, cut])
+        if not due.tokens:
             return None
         tokens = [cut, *due.tokens]
         whole = self._vocabulary.encode(self._vocabulary.decode([*ids, *tokens]))
@@ -265,12 +270,14 @@ class Watch:
         """Take in `count` tokens without a trigger while idle."""
         self._seen += count
 
-    def read(self, tokens: Sequence[int], own: Sequence[int]) -> int | None:
+    def read(self, tokens: Sequence[int], own: Sequence[int], calls: Sequence[int]) -> int | None:
         """Take in the tokens that follow those of before.
 
         Args:
           tokens: all tokens of the row, EOS included.
           own: the student's own choices at the new places, the last of `tokens`.
+          calls: the places in `own` whose token is one of the calculator's `triggers`, in order;
+            further ones may follow.
 
         Returns:
           The place of the first token that must not stand, or None. From there on nothing has been
@@ -278,7 +285,14 @@ class Watch:
         """
         calculator, first = self.calculator, len(tokens) - len(own)
         assert first == self._seen, "a row's tokens come in order"
-        for i in range(first, len(tokens)):
+        i = first
+        while i < len(tokens):
+            if self.idle:
+                # Nothing happens before the next trigger.
+                i = next((first + call for call in calls if first + call >= i), len(tokens))
+                self._seen = i = min(i, len(tokens))
+                if i == len(tokens):
+                    break
             token, opened = tokens[i], False
             opens = self.fresh and calculator.opens[token]
             if self.queue and opens and token != self.queue[0]:
@@ -292,7 +306,8 @@ class Watch:
                 self._openings = self._openings + 1 if opened else 0
                 if not self._due(tokens, i):
                     return i
-            self._seen = i + 1
+            i += 1
+            self._seen = i
         return None
 
     def _differ(self) -> None:
@@ -328,7 +343,8 @@ class Watch:
 
     def _due(self, tokens: Sequence[int], i: int) -> bool:
         """Look what has to follow `tokens[i]`; return False where another has to stand there."""
-        due = self.calculator.respelled(tokens[:i], tokens[i])
+        goes_on = self.calculator.goes_on(tokens[i])
+        due = self.calculator.respelled(tokens[:i], tokens[i]) if goes_on else None
         if due is not None:
             self._differs, self._counted, self.fresh = False, False, False
             self.queue, self._next_mask = due.tokens, due.mask

@@ -218,8 +218,10 @@ class Scheduler:
         """Let the device decode, and take in what it wrote."""
         assert self.slots is not None
         longest = max(len(row.tokens) for row in self.rows if row)
-        # No row outgrows the ring during the visit, nor does any need more than `max_tokens`.
-        if min(longest + self.steps, self.max_tokens) > self.ring:
+        # No row outgrows the ring during the visit, nor does any need more than `max_tokens`; but
+        # one that goes back needs the keys that it had before it ran on to the end of a visit.
+        needed = longest + self.steps
+        if (needed if self.calculator else min(needed, self.max_tokens)) > self.ring:
             self.ring *= 2
             self.slots = device.grow(self.slots, mesh=self.mesh, ring=self.ring)
         busy = sum(row is not None for row in self.rows)
@@ -266,25 +268,29 @@ class Scheduler:
 
         `own` are the rows' own choices, equal to the tokens where there is no calculator.
         """
-        called = np.ones(len(self.rows), np.bool_)
+        tokens, count = emitted.tolist(), emitted.shape[1]
+        calls: dict[int, list[int]] = {}
         if self.calculator is not None:
-            called = np.any(self.calculator.triggers[emitted], axis=1)
+            for i, place in np.argwhere(self.calculator.triggers[emitted]).tolist():
+                calls.setdefault(i, []).append(place)
         for i, row in enumerate(self.rows):
             if row is None:
                 continue
-            before, new = len(row.tokens), emitted[i].tolist()
+            before, new = len(row.tokens), tokens[i]
             del new[self.max_tokens - before :]
             finished = device.EOS in new
             if finished:
                 del new[new.index(device.EOS) + 1 :]
             row.tokens += new
             if row.watch is not None:
-                if row.watch.idle and not called[i]:
+                if row.watch.idle and i not in calls:
                     row.watch.skip(len(new))
                 else:
-                    place = row.watch.read(row.tokens, own[i, : len(new)].tolist())
+                    place = row.watch.read(
+                        row.tokens, own[i, : len(new)].tolist(), calls.get(i, ())
+                    )
                     if place is not None:
-                        row.back = before + emitted.shape[1] - place
+                        row.back = before + count - place
                         del row.tokens[place:]
                         continue
             if finished:

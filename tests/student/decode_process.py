@@ -10,7 +10,7 @@ import numpy as np
 
 
 def main() -> None:
-    """Decode the same inputs on each mesh, greedily, sampling and with beams, or with the calculator."""
+    """Decode the same inputs on each mesh, greedily, sampling, and with beams or the calculator."""
     parser = argparse.ArgumentParser()
     parser.add_argument("meshes", nargs="+", help="e.g. 4x2: data x model")
     parser.add_argument("--process", type=int)

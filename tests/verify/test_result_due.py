@@ -73,6 +73,16 @@ sums = st.lists(st.sampled_from("+-*/"), min_size=1, max_size=4).flatmap(
 )
 BEFORE = [
     *("There are ", "", "So ", "We have 3 x ", "We have 1 x ", "Half of ", "Step ", "of "),
+    *(
+        "On day ",
+        "On that day ",
+        "Sam earns ",
+        "Tom earns ",
+        "Half the ",
+        "Take away from ",
+        "the ",
+    ),
+    *("multiplied by ", "The sum of three and ", "as much as ", "in a of ", "Plus ", "Sam, day "),
     *("$", "5 of the ", "He has 3 and ", "x is ", "50% of the ", "as many as ", "12 ", "It is 1/"),
 ]
 

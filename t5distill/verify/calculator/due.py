@@ -20,9 +20,9 @@ from t5distill.verify.plain import ARITHMETIC, SAME_LENGTH
 from t5distill.verify.tokens import Token, tokenize
 
 # What may stand between the sign and the value. A text that ends otherwise waits for none.
-_DUE = re.compile(r"=[ ]*(?:[$€£¥₹][ ]*)?$")
-_COPY_DUE = re.compile(r"<<([^<>\n=]{1,400})=([^<>\n=]{1,100})>>[ ]*(?:[$€£¥₹][ ]*)?$")
-_INSIDE = re.compile(r"<<([^<>\n=]{1,400})= *$")
+_DUE = re.compile(r"=[ ]*(?:[$€£¥₹][ ]*)?\Z")
+_COPY_DUE = re.compile(r"<<([^<>\n=]{1,400})=([^<>\n=]{1,100})>>[ ]*(?:[$€£¥₹][ ]*)?\Z")
+_INSIDE = re.compile(r"<<([^<>\n=]{1,400})= *\Z")
 # An equation does not reach back over the end of a line or of a sentence.
 _STATEMENT_END = re.compile(r"\n|(?<=[.!?]) ")
 _LONGEST = 1000
@@ -35,6 +35,9 @@ _WHOLE = re.compile(
     r"(?:^|(?<=[A-Za-z] ))"
     r"([1-9][0-9]{0,5}(?:(?: [-+*] [1-9][0-9]{0,5}){1,3}| / [1-9][0-9]{0,5})) =$"
 )
+_WORDS = re.compile(r"[A-Za-z ,']*")
+# After these `doubt` looks at the words before them, too.
+_LOOKS_BACK = frozenset(["a", "an", "and", "as", "by", "from", "of", "the", "these", "those", "to"])
 # Texts that are remembered; a set of a few thousand problems has fewer.
 _KEPT = 200_000
 
@@ -81,7 +84,7 @@ class Remembered:
         total = None if found is None else _total(found[1])
         if found is None or total is None:
             return self._kept(text)
-        key = text[: found.start()], _NUMBER.sub("#", found[1])
+        key = _what_counts(text[: found.start()]), _NUMBER.sub("#", found[1])
         if key not in self._certain:
             if len(self._certain) >= _KEPT:
                 self._certain.clear()
@@ -94,6 +97,12 @@ class Remembered:
                 self._results.clear()
             self._results[text] = result_due(text)
         return self._results[text]
+
+
+def _what_counts(before: str) -> str:
+    """Return what of the words before a sum can leave it in doubt: mostly the last two."""
+    words = before.split() if _WORDS.fullmatch(before) else []
+    return " ".join(words[-2:]) if words and words[-1].lower() not in _LOOKS_BACK else before
 
 
 def _total(expression: str) -> str | None:
@@ -184,17 +193,15 @@ def _converts(known: Known) -> bool:
 def _written(tokens: list[Token], value: Fraction | None) -> str | None:
     """Write the value of an expression, or return None where it has none that is certain."""
     try:
-        plain = value_of(tokens)
-        percentage = is_percentage(tokens)
+        value = value_of(tokens) if value is None else value
     except ArithmeticProblem:
         return None
-    value = plain if value is None else value
     percents = [i for i, t in enumerate(tokens) if t.kind == "percent"]
-    if percentage:
+    if percents and is_percentage(tokens):
         text = rounded(value * 100) + "%"
     elif percents and (
         any(tokens[i - 1].text == "100" for i in percents)
-        or plain < 1
+        or value < 1
         or len(percents) == sum(t.kind == "number" for t in tokens)
     ):
         return None  # "9 / 21 * 100%", "50% of 50%", "8 * 5%" may be written either way
