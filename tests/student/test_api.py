@@ -149,7 +149,7 @@ def test_solve(trained, monkeypatch):
 def test_solve_without_an_answer(trained, monkeypatch):
     student = api.Student.load(trained)
     cut = [[Prediction(problem_id="0", text="First", finished=False)]]
-    monkeypatch.setattr(student, "generate", lambda texts, max_tokens: cut)
+    monkeypatch.setattr(student, "generate", lambda texts, **settings: cut)
     verdict = student.solve("How many?")
     assert verdict.outcome is None and verdict.answer is None and verdict.detail
 
