@@ -96,9 +96,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     _make_data(work, args, arms)
     report: dict[str, Any] = {"rows": {}, "training": {}, "seed": args.seed}
     for arm in arms:
-        macros = {"MODEL_DIR": str(work / arm.name), "RANDOM_SEED": args.seed}
+        macros: dict[str, Any] = {"MODEL_DIR": str(work / arm.name), "RANDOM_SEED": args.seed}
         if args.train_steps:
-            macros["TRAIN_STEPS"] = args.train_steps
+            # The recipes' warm-up, where there are steps enough for it.
+            macros |= {"TRAIN_STEPS": args.train_steps, "WARMUP_STEPS": min(50, args.train_steps)}
         _gin("train", work, arm, **macros)
         report["training"][arm.name] = _training(work / arm.name)
         for task in arm.tasks:
@@ -147,7 +148,8 @@ def _vocabulary(work: pathlib.Path) -> None:
     texts = []
     for name in ("answer", *CHAINS, "socratic_iterative"):
         style = formats.style(name)
-        kept = read_jsonl(Chain, work / f"data/chains/embedded_{style.chains}_{TEACHER}/kept.jsonl")
+        path = work / f"data/chains/embedded_{style.chains}_{TEACHER}/kept.jsonl"
+        kept = read_jsonl(Chain, path) if path.is_file() else ()
         for chain, _ in zip(kept, range(2000), strict=False):
             for example in style.examples(problems[chain.problem_id], chain):
                 texts += [example.inputs, example.targets]

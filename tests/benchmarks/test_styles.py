@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import styles
 
-SIZES = ("--sizes", "120", "12", "8", "4", "--train-steps", "2")
+SIZES = ("--sizes", "120", "12", "8", "4", "--train-steps", "10")
 
 
 def run(folder, *arms):
@@ -18,13 +18,13 @@ def run(folder, *arms):
 def test_one_arm_from_problems_to_the_table(tmp_path, capsys):
     report = run(tmp_path, "equation")
     assert set(report["rows"]) == {"equation"} and report["rows"]["equation"]["n"] == 8
-    assert report["training"]["equation"]["steps"] == 2
+    assert report["training"]["equation"]["steps"] == 10
     assert "equation" in capsys.readouterr().out
     # The same command again makes nothing anew.
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.jsonl")}
     again = run(tmp_path, "equation")
     assert again["rows"]["equation"]["outcomes"] == report["rows"]["equation"]["outcomes"]
-    kept = [p for p in stamps if p.name in ("kept.jsonl", "train.jsonl", "metrics.jsonl")]
+    kept = [p for p in stamps if p.name in ("kept.jsonl", "train.jsonl")]
     assert kept and all(p.stat().st_mtime_ns == stamps[p] for p in kept)
 
 
