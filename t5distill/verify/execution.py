@@ -65,7 +65,9 @@ def judge_chain(
         return Verdict(outcome=_MEANS[found.status], gold=problem.answer, detail=detail)
     verdict = judge(found.value, problem.answer, problem.kind, choices=problem.choices)
     isolation = {"isolation": found.isolation} if found.isolation else {}
-    return dataclasses.replace(verdict, extraction=EXECUTED[kind], extra=isolation)
+    return dataclasses.replace(
+        verdict, extraction=EXECUTED[kind], detail=found.detail, extra=isolation
+    )
 
 
 def extract_chain(
@@ -81,7 +83,7 @@ def extract_chain(
     if found.value is None:
         return Verdict(outcome=_MEANS[found.status], detail=f"{found.status}: {found.detail}")
     verdict = extract(found.value, problem.kind, choices=problem.choices)
-    return dataclasses.replace(verdict, extraction=EXECUTED[kind])
+    return dataclasses.replace(verdict, extraction=EXECUTED[kind], detail=found.detail)
 
 
 def execute(text: str, kind: str) -> Outcome:
