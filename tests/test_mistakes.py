@@ -40,7 +40,7 @@ def files(tmp_path, monkeypatch):
         ("score --problems . --predictions F --out out", "a folder; wanted a file"),
         ("curate --problems P --gold cot --out file", "wanted a folder"),
         ("curate --problems P --gold poem", "style is 'poem'"),
-        ("curate --problems P --gold program", "style is 'program'"),
+        ("curate --problems P --gold program", "wanted one of cot, socratic"),
         ("prepare embedded --sizes 0 0 0 0", "wanted 1 to"),
         ("prepare embedded --sizes 100000000 1 1 1", "wanted 1 to"),
         ("quickstart --workdir out --sizes 0 1 1 1", "at least 1"),

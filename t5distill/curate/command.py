@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     origin.add_argument(
         "--gold",
         metavar="STYLE",
-        help="take the problems' own solutions as chains of this style (cot)",
+        help="take the problems' own solutions as chains of this style (cot, socratic)",
     )
     parser.add_argument("--style", help="only chains of this style")
     parser.add_argument("--teacher", help="only chains of this teacher")
@@ -159,7 +159,11 @@ def _chains(
 
     count = None
     if args.gold:
-        formats.style(args.gold)
+        if formats.style(args.gold).chains not in formats.GOLD:
+            raise UserError(
+                f"--gold {args.gold}: benchmarks come with solutions in words; wanted one of "
+                f"{', '.join(formats.GOLD)}"
+            )
         gold = (formats.gold_chain(problems[i], style=args.gold) for i in sorted(problems))
         chains, count = (chain for chain in gold if chain is not None), len(problems)
     elif args.ledger:

@@ -28,7 +28,7 @@ from t5distill.formats.example import Example
 from t5distill.formats.fresh import Drawn, Shot
 from t5distill.records import Chain, Problem
 
-__all__ = ["STYLES", "Example", "Style", "gold_chain", "style", "unfenced"]
+__all__ = ["GOLD", "STYLES", "Example", "Style", "gold_chain", "style", "unfenced"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,6 +154,10 @@ STYLES = {
     "divergent": _divergent(None),
     **{f"divergent_{k}": _divergent(k) for k in range(1, fresh.MOST_CHAINS + 1)},
 }
+
+
+# Styles that a benchmark's own solution may be in, see `gold_chain`.
+GOLD = ("cot", "socratic")
 
 
 def style(name: str) -> Style:
