@@ -22,8 +22,10 @@ from typing import Any
 from benchmarks import reporting
 from t5distill import formats
 from t5distill.errors import UserError
+from t5distill.evaluate import scoring, statistics
 from t5distill.formats.train_vocabulary import train_sentencepiece
-from t5distill.records import Chain, Problem, read_jsonl
+from t5distill.quickstart import gin_arguments, training
+from t5distill.records import Chain, Problem, Verdict, read_jsonl
 from t5distill.teacher.loopback import LoopbackProcess
 
 TEACHER = "simulated"
@@ -101,7 +103,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             # The recipes' warm-up, where there are steps enough for it.
             macros |= {"TRAIN_STEPS": args.train_steps, "WARMUP_STEPS": min(50, args.train_steps)}
         _gin("train", work, arm, **macros)
-        report["training"][arm.name] = _training(work / arm.name)
+        report["training"][arm.name] = training(work / arm.name)
         for task in arm.tasks:
             label = arm.name if len(arm.tasks) == 1 else f"{arm.name}: {_style(task)}"
             _decode(work, arm, task, label, report)
@@ -165,10 +167,7 @@ def _command(*argv: str) -> None:
 
 
 def _gin(command: str, work: pathlib.Path, arm: Arm, **macros: Any) -> None:
-    files = (f"runs/{command}.gin", "models/tiny.gin", f"recipes/{arm.recipe}.gin")
-    macros["VOCAB_PATH"] = str(work / "vocabulary.model")
-    bindings = [f"--gin.{name}={value!r}" for name, value in macros.items()]
-    _command(command, *(f"--gin_file=gin/{f}" for f in files), *bindings)
+    _command(command, *gin_arguments(command, arm.recipe, work / "vocabulary.model", **macros))
 
 
 def _decode(
@@ -203,10 +202,11 @@ def _variants(work: pathlib.Path, report: dict[str, Any]) -> None:
     """Decode the student of chains of thought in other ways."""
     [arm] = [arm for arm in ARMS if arm.name == "cot"]
     [task] = arm.tasks
-    after = json.loads((work / "cot/cot/scores.json").read_text())
-    n = after["n"]
-    corrected = round(after["calculator_after_decoding"] * n)
-    report["rows"]["cot + calculator after"] = _shares(corrected, n)
+    scores = json.loads((work / "cot/cot/scores.json").read_text())
+    n = scores["n"]
+    corrected = round(scores["calculator_after_decoding"] * n)
+    after = statistics.wilson(corrected, n)
+    report["rows"]["cot + calculator after"] = {**after.accuracy(), "n": n}
     _decode(work, arm, task, "cot + calculator inside", report, CALCULATOR=True)
     _decode(
         *(work, arm, task, f"cot vote@{VOTES}", report),
@@ -220,19 +220,10 @@ def _variants(work: pathlib.Path, report: dict[str, Any]) -> None:
     report["vote_curve"] = scores["vote_curve"]
 
 
-def _shares(right: int, n: int) -> dict[str, Any]:
-    from t5distill.evaluate.statistics import wilson
-
-    found = wilson(right, n)
-    return {"accuracy": found.estimate, "low": found.low, "high": found.high, "n": n}
-
-
 def _ensembles(work: pathlib.Path, report: dict[str, Any]) -> None:
     """Combine the three types of thought of one student, without asking it again."""
     [arm] = [arm for arm in ARMS if arm.name == "etd"]
-    files = [
-        str(work / "etd" / f"etd_{task.split('_')[1]}" / f"{task}-test.jsonl") for task in arm.tasks
-    ]
+    files = [str(work / "etd" / f"etd_{_style(task)}" / f"{task}-test.jsonl") for task in arm.tasks]
     problems = str(work / "data/embedded/test.jsonl")
     for how in ("fallback", "vote"):
         out = work / "etd" / how
@@ -247,9 +238,6 @@ def _ensembles(work: pathlib.Path, report: dict[str, Any]) -> None:
 
 def _compare(work: pathlib.Path, report: dict[str, Any]) -> None:
     """Add each row's paired difference to chains of thought."""
-    from t5distill.evaluate import scoring
-    from t5distill.records import Verdict
-
     if "cot" not in report["rows"]:
         return
     base = list(read_jsonl(Verdict, work / "cot/cot/verdicts.jsonl"))
@@ -257,13 +245,6 @@ def _compare(work: pathlib.Path, report: dict[str, Any]) -> None:
         if "scores" in row:
             verdicts = list(read_jsonl(Verdict, pathlib.Path(row["scores"]) / "verdicts.jsonl"))
             row["minus_cot"] = scoring.compare(verdicts, base)
-
-
-def _training(directory: pathlib.Path) -> dict[str, Any]:
-    """Return steps, target tokens and seconds of a run from its metrics."""
-    from t5distill.quickstart import training
-
-    return training(directory)
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -245,9 +245,9 @@ def _vocabulary(work: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _gin(run_file: str, style: str, vocabulary: pathlib.Path, **macros: Any) -> list[str]:
-    """Return the arguments of a gin command."""
-    files = (f"runs/{run_file}.gin", "models/tiny.gin", f"recipes/quickstart_{style}.gin")
+def gin_arguments(run_file: str, recipe: str, vocabulary: pathlib.Path, **macros: Any) -> list[str]:
+    """Return the arguments of a gin command for the tiny model."""
+    files = (f"runs/{run_file}.gin", "models/tiny.gin", f"recipes/{recipe}.gin")
     bindings = {"VOCAB_PATH": str(vocabulary), **macros}
     return [
         *(f"--gin_file=gin/{f}" for f in files),
@@ -259,6 +259,10 @@ def _style(arm: str) -> str:
     return "answer" if arm == "answer" else "cot"
 
 
+def _recipe(arm: str) -> str:
+    return f"quickstart_{_style(arm)}"
+
+
 def _train(
     work: pathlib.Path, arm: str, vocabulary: pathlib.Path, args: argparse.Namespace
 ) -> None:
@@ -268,7 +272,7 @@ def _train(
         macros |= {"TRAIN_STEPS": 0, "WARMUP_STEPS": 0}
     elif args.train_steps is not None:
         macros["TRAIN_STEPS"] = args.train_steps
-    _command("train", *_gin("train", _style(arm), vocabulary, **macros))
+    _command("train", *gin_arguments("train", _recipe(arm), vocabulary, **macros))
 
 
 def _infer_and_score(
@@ -283,7 +287,7 @@ def _infer_and_score(
         "EVAL_MIXTURE_OR_TASK_NAME": task,
         "INFER_OUTPUT_DIR": str(out),
     }
-    _command("infer", *_gin("infer", style, vocabulary, **macros))
+    _command("infer", *gin_arguments("infer", _recipe(arm), vocabulary, **macros))
     _command(
         "score",
         *("--problems", str(work / f"data/{benchmark}/test.jsonl")),

@@ -20,7 +20,8 @@ from t5distill.records import Chain, Problem
 # Tokenised sets below this size stay in memory between epochs: about 4 KB an example.
 _MOST_IN_MEMORY = 100_000
 
-_FIELDS = ("inputs", "targets")
+# Of the examples of a pair, and of their problem.
+_COLUMNS = ("inputs", "targets", "weight")
 _OF_PROBLEM = ("id", "answer", "kind")
 
 
@@ -43,25 +44,20 @@ def render(dataset: tf.data.Dataset, *, style: str) -> tf.data.Dataset:
         inputs, targets, weights, *fields, choices = tf.numpy_function(
             texts, [pair["problem"], pair["chain"]], types
         )
-        for tensor in (inputs, targets, weights, choices):
+        examples = dict(zip(_COLUMNS, (inputs, targets, weights), strict=True))
+        for tensor in examples.values():
             tensor.set_shape([None])
-        for tensor in fields:
-            tensor.set_shape([])
-        of_problem = dict(zip(_OF_PROBLEM, fields, strict=True))
-        examples = {"inputs": inputs, "targets": targets, "weight": weights}
-        return {**examples, **of_problem, "choices": choices}
+        return {**examples, **_known(fields, choices)}
 
     def each(examples: dict[str, tf.Tensor]) -> tf.data.Dataset:
-        rest = {k: v for k, v in examples.items() if k not in (*_FIELDS, "weight")}
-        rest["id_pretokenized"] = rest["id"]
-        columns: Any = {k: examples[k] for k in (*_FIELDS, "weight")}
+        rest = {k: v for k, v in examples.items() if k not in _COLUMNS}
+        columns: Any = {k: examples[k] for k in _COLUMNS}
         return tf.data.Dataset.from_tensor_slices(columns).map(lambda one: {**one, **rest})
 
     whole = dataset.map(all_of, num_parallel_calls=tf.data.AUTOTUNE)
     if formats.style(style).several is None:
         # One example a pair: no data set of its own for each of them.
-        first = {k: 0 for k in (*_FIELDS, "weight")}
-        return whole.map(lambda e: {**e, **{k: e[k][0] for k in first}, "id_pretokenized": e["id"]})
+        return whole.map(lambda e: {**e, **{k: e[k][0] for k in _COLUMNS}})
     flat = whole.flat_map(each)
     if 0 <= int(whole.cardinality()) <= _MOST_IN_MEMORY:
         # TensorFlow cannot know how many there are, and `keep_in_memory` asks.
@@ -80,11 +76,7 @@ def identify(dataset: tf.data.Dataset) -> tf.data.Dataset:
     def one(pair: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         types = [tf.string] * (len(_OF_PROBLEM) + 1)
         *fields, choices = tf.numpy_function(of_problem, [pair["problem"]], types)
-        for tensor in fields:
-            tensor.set_shape([])
-        choices.set_shape([None])
-        known = dict(zip(_OF_PROBLEM, fields, strict=True))
-        return {**pair, **known, "choices": choices, "id_pretokenized": known["id"]}
+        return {**pair, **_known(fields, choices)}
 
     return dataset.map(one, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -154,6 +146,15 @@ def _of_problem(problem: Problem) -> tuple:
     """Return `_OF_PROBLEM` and the choices."""
     fields = _strings(getattr(problem, name) for name in _OF_PROBLEM)
     return *(np.array(field, dtype=object) for field in fields), _strings(problem.choices or ())
+
+
+def _known(fields: Sequence[tf.Tensor], choices: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Name what `_of_problem` returned, with its shapes, and the id once more for T5X."""
+    for tensor in fields:
+        tensor.set_shape([])
+    choices.set_shape([None])
+    known = dict(zip(_OF_PROBLEM, fields, strict=True))
+    return {**known, "choices": choices, "id_pretokenized": known["id"]}
 
 
 def _strings(texts) -> np.ndarray:

@@ -92,11 +92,8 @@ def run(args: argparse.Namespace) -> None:
 
     verdicts = voting.combined(problems, groups, choose)
     right = sum(v.outcome == "correct" for v in verdicts)
-    accuracy = statistics.wilson(right, len(verdicts))
     result: dict[str, Any] = {
-        "accuracy": accuracy.estimate,
-        "low": accuracy.low,
-        "high": accuracy.high,
+        **statistics.wilson(right, len(verdicts)).accuracy(),
         "n": len(verdicts),
         "how": args.how,
         "order": order,
@@ -189,7 +186,7 @@ def _table(result: dict[str, Any]) -> str:
         weight = f"{result['weights'][style]:>9.3f}" if result["weights"] else f"{'':>9}"
         shares = f"{100 * alone['accuracy']:>6.1f} %{100 * alone['answered']:>8.1f} %"
         lines.append(f"{style:<22}{shares}{weight}".rstrip())
-    between = f"95 % interval {100 * result['low']:.1f} to {100 * result['high']:.1f}"
+    between = score.interval(result)
     how = {"fallback": "first that answers", "vote": "vote of all"}[result["how"]]
     lines.append(f"{how:<22}{100 * result['accuracy']:>6.1f} %  {between}, {result['n']} problems")
     if "versus_baseline" in result:

@@ -78,14 +78,12 @@ def table(scores: dict) -> str:
     def line(label: str, value: float, note: str = "") -> str:
         return f"{label:<28}{100 * value:6.1f} %  {note}".rstrip()
 
-    between = f"95 % interval {100 * scores['low']:.1f} to {100 * scores['high']:.1f}"
-    lines = [line("accuracy", scores["accuracy"], f"{between}, {scores['n']} problems")]
+    lines = [line("accuracy", scores["accuracy"], f"{interval(scores)}, {scores['n']} problems")]
     for name, value in scores.items():
         if name.startswith("vote_") and name != "vote_curve":
-            note = f"95 % interval {100 * value['low']:.1f} to {100 * value['high']:.1f}"
-            lines.append(line(f"majority of {name[5:]}", value["accuracy"], note))
+            lines.append(line(f"majority of {name[5:]}", value["accuracy"], interval(value)))
     for point in scores.get("vote_curve", [])[:-1]:
-        note = f"95 % interval {100 * point['low']:.1f} to {100 * point['high']:.1f}, expected"
+        note = f"{interval(point)}, expected"
         lines.append(line(f"majority of {point['k']}", point["accuracy"], note))
     lines.append(line("calculator after decoding", scores["calculator_after_decoding"]))
     if (inside := scores["calculator_in_decoding"])["share"]:
@@ -102,6 +100,11 @@ def table(scores: dict) -> str:
     if "versus_baseline" in scores:
         lines.append(compared(scores["versus_baseline"]))
     return "\n".join(lines)
+
+
+def interval(scores: dict) -> str:
+    """Return an accuracy's interval in words."""
+    return f"95 % interval {100 * scores['low']:.1f} to {100 * scores['high']:.1f}"
 
 
 def compared(difference: dict) -> str:

@@ -142,11 +142,8 @@ def summarise(
             if executed_style(samples[p.id][0].style)
             else _correct_after_calculator(p, samples[p.id][0])
         )
-    accuracy = statistics.wilson(outcomes["correct"], n)
     scores = {
-        "accuracy": accuracy.estimate,
-        "low": accuracy.low,
-        "high": accuracy.high,
+        **statistics.wilson(outcomes["correct"], n).accuracy(),
         "n": n,
         "outcomes": {o: _share(outcomes[o], n) for o in OUTCOMES},
         "strict_match": _share(agree["strict_match"], n),
@@ -176,12 +173,10 @@ def _add_votes(
     ]
     winners = map(voting.majority, ballots)
     right = sum(w is not None and w.outcome == "correct" for w in winners)
-    scores[f"vote_{k}"] = dataclasses.asdict(statistics.wilson(right, len(problems)))
-    scores[f"vote_{k}"]["accuracy"] = scores[f"vote_{k}"].pop("estimate")
+    scores[f"vote_{k}"] = statistics.wilson(right, len(problems)).accuracy()
     ks = sorted({k, *(2**i for i in range(k.bit_length()))})
     scores["vote_curve"] = [
-        {"k": each, "accuracy": found.estimate, "low": found.low, "high": found.high}
-        for each, found in voting.curve(ballots, ks).items()
+        {"k": each, **found.accuracy()} for each, found in voting.curve(ballots, ks).items()
     ]
 
 

@@ -20,6 +20,10 @@ class Interval:
     low: float
     high: float
 
+    def accuracy(self) -> dict[str, float]:
+        """Return it as scores.json writes an accuracy."""
+        return {"accuracy": self.estimate, "low": self.low, "high": self.high}
+
 
 def wilson(successes: int, trials: int) -> Interval:
     """Return a proportion and its 95 % score interval (Wilson 1927).

@@ -22,13 +22,12 @@ from t5distill.formats import (
     socratic,
     step_by_step,
 )
-from t5distill.formats.answer import unfenced
 from t5distill.formats.conversation import Conversation, once
 from t5distill.formats.example import Example
 from t5distill.formats.fresh import Drawn, Shot
 from t5distill.records import Chain, Problem
 
-__all__ = ["GOLD", "STYLES", "Example", "Style", "gold_chain", "style", "unfenced"]
+__all__ = ["GOLD", "STYLES", "Example", "Style", "gold_chain", "style"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 from t5distill.records import Chain, Problem
-
-_FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 
 
 def inputs(problem: Problem) -> str:
@@ -47,9 +43,3 @@ def letter(position: int) -> str:
         position, rest = divmod(position - 1, 26)
         name = chr(ord("A") + rest) + name
     return name
-
-
-def unfenced(text: str) -> str:
-    """Return what stands inside a Markdown fence, which chat models put around code, or all."""
-    fenced = _FENCE.search(text)
-    return (fenced[1] if fenced else text).strip("\n").rstrip()

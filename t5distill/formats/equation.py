@@ -6,6 +6,7 @@ The words that end the input are those of the published checkpoint of Zhu et al.
 from __future__ import annotations
 
 from t5distill.formats import answer
+from t5distill.formats.wrapping import unfenced
 from t5distill.records import Chain, Problem
 
 SUFFIX = "System of linear equations: (Do not simplify)"
@@ -18,4 +19,6 @@ def inputs(problem: Problem) -> str:
 
 def targets(problem: Problem, chain: Chain | None = None) -> str:
     """Return the equations; without a chain, the one that states the gold answer."""
-    return answer.unfenced(chain.text) if chain is not None else f"ans = {problem.answer}"
+    if chain is None:
+        return f"ans = {problem.answer}"
+    return unfenced(chain.text).strip("\n").rstrip()

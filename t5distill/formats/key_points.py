@@ -9,8 +9,6 @@ from __future__ import annotations
 from t5distill.formats import answer, cot
 from t5distill.records import Chain, Problem
 
-CORE, GIVEN, SOLUTION = "Core question:", "Given:", "Solution:"
-
 
 def inputs(problem: Problem) -> str:
     """Return what the student reads."""

@@ -56,13 +56,9 @@ def judge_chain(
     kind = executed_style(style)
     if kind is None:
         return judge(text, problem.answer, problem.kind, choices=problem.choices, finished=finished)
-    if not finished:
-        detail = f"The {kind} was cut off by the length limit."
-        return Verdict(outcome="truncated", gold=problem.answer, detail=detail)
-    found = execute(text, kind)
+    found, nothing = _executed(text, kind, finished=finished)
     if found.value is None:
-        detail = f"{found.status}: {found.detail}"
-        return Verdict(outcome=_MEANS[found.status], gold=problem.answer, detail=detail)
+        return dataclasses.replace(nothing, gold=problem.answer)
     verdict = judge(found.value, problem.answer, problem.kind, choices=problem.choices)
     isolation = {"isolation": found.isolation} if found.isolation else {}
     return dataclasses.replace(
@@ -77,13 +73,21 @@ def extract_chain(
     kind = executed_style(style)
     if kind is None:
         return extract(text, problem.kind, choices=problem.choices, finished=finished)
-    if not finished:
-        return Verdict(outcome="truncated", detail=f"The {kind} was cut off by the length limit.")
-    found = execute(text, kind)
+    found, nothing = _executed(text, kind, finished=finished)
     if found.value is None:
-        return Verdict(outcome=_MEANS[found.status], detail=f"{found.status}: {found.detail}")
+        return nothing
     verdict = extract(found.value, problem.kind, choices=problem.choices)
     return dataclasses.replace(verdict, extraction=EXECUTED[kind], detail=found.detail)
+
+
+def _executed(text: str, kind: str, *, finished: bool) -> tuple[Outcome, Verdict]:
+    """Return what came of a chain, and the verdict that stands where there is no value."""
+    if not finished:
+        detail = f"The {kind} was cut off by the length limit."
+        return Outcome(status="none"), Verdict(outcome="truncated", detail=detail)
+    found = execute(text, kind)
+    outcome = _MEANS.get(found.status)
+    return found, Verdict(outcome=outcome, detail=f"{found.status}: {found.detail}")
 
 
 def execute(text: str, kind: str) -> Outcome:
@@ -92,7 +96,7 @@ def execute(text: str, kind: str) -> Outcome:
     from t5distill.verify.equations import solve_equations
     from t5distill.verify.programs import run_program
 
-    text, unsafe = formats.unfenced(text), bool(os.environ.get(UNSAFE))
+    unsafe = bool(os.environ.get(UNSAFE))
     run = run_program if kind == "program" else solve_equations
     return run(text, allow_unsafe=unsafe)
 

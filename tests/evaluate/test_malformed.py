@@ -5,7 +5,8 @@ import pytest
 from t5distill import formats
 from t5distill.evaluate import scoring
 from t5distill.evaluate.rounds import Decoding, Rounds
-from t5distill.records import OUTCOMES, Prediction, Problem
+from t5distill.records import OUTCOMES, Chain, Prediction, Problem
+from t5distill.verify import judge_chain
 
 PROBLEM = Problem(
     id="p", question="2 and 3?", answer="5", kind="numeric", benchmark="b", split="test"
@@ -111,3 +112,20 @@ def test_outcomes_of_execution_are_those_of_the_policy():
         [verdict] = scoring.judge_predictions([PROBLEM], {"p": [prediction]})
         assert verdict.outcome == "no_answer", (name, verdict)
     assert set(formats.STYLES) >= set(STYLES)
+
+
+WRAPPED = {
+    "two blocks": "```python\nx = 2\n```\nand then\n```python\nans = x + 3\n```\n```\n6\n```",
+    "a fence in a string": "ans = '''\n```\n5\n```'''.strip().splitlines()[1]",
+    "prose around": "Here it is:\n~~~py\n  ans = 5\n~~~\nThat is all.",
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_program_is_judged_and_taught_by_one_rule_of_wrapping(name):
+    chain = Chain(problem_id="p", style="program", text=WRAPPED[name], teacher="t")
+    taught = formats.style("program").targets(PROBLEM, chain)
+    for text in (chain.text, taught):
+        verdict = judge_chain(text, PROBLEM, style="program")
+        assert verdict.outcome == "correct", (text, verdict)
+    assert formats.program.source(taught) == taught

@@ -14,6 +14,7 @@ from typing import Any
 import sympy
 
 from t5distill.verify.equations import realpoints
+from t5distill.verify.equations.realpoints import Unsolved
 
 # Of sympy, whose annotations do not say what its functions return.
 Expression = Any
@@ -23,10 +24,6 @@ DIGITS = 15
 _PRECISION = 40
 _CLOSE = sympy.Float("1e-20")
 _MAX_BRANCHES = 64
-
-
-class Unsolved(Exception):
-    """No method here decides the system."""
 
 
 class NoSolution(Exception):

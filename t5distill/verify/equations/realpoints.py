@@ -26,6 +26,10 @@ _PRECISION = 60
 _CLOSE = sympy.Float("1e-30", _PRECISION)
 
 
+class Unsolved(Exception):
+    """No method here decides the system."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """What has to hold.
@@ -49,7 +53,7 @@ def values(problem: Problem, asked: Expression) -> list[Expression] | None:
       asked: a polynomial with rational coefficients.
 
     Raises:
-      NotImplementedError: there are more than `MAX_POINTS` points.
+      Unsolved: there are more than `MAX_POINTS` points.
     """
     polynomials = [sympy.numer(sympy.together(e)) for e in problem.equations]
     # A new unknown times all divisors is one: so none of them is zero.
@@ -62,7 +66,7 @@ def values(problem: Problem, asked: Expression) -> list[Expression] | None:
         return []
     if not basis.is_zero_dimensional:
         if problem.nonnegative:
-            raise NotImplementedError("a root among free unknowns")
+            raise Unsolved("a root among free unknowns")
         return _eliminated(polynomials, unknowns, asked)
     quotient = _Quotient(basis)
     form = _separating(quotient, tries=1)
@@ -70,7 +74,7 @@ def values(problem: Problem, asked: Expression) -> list[Expression] | None:
         quotient = _Quotient(_radical(quotient))
         form = _separating(quotient, tries=10_000)
     if form is None:
-        raise NotImplementedError("no separating form")
+        raise Unsolved("no separating form")
     return _at_real_points(quotient, form, asked, problem.nonnegative)
 
 
@@ -107,14 +111,14 @@ class _Quotient:
         for bound in below:
             size *= bound
         if size > 100 * MAX_POINTS:
-            raise NotImplementedError("too many solutions")
+            raise Unsolved("too many solutions")
         self.monomials = [
             m
             for m in itertools.product(*(range(b) for b in below))
             if not any(all(a >= b for a, b in zip(m, lead, strict=True)) for lead in leading)
         ]
         if len(self.monomials) > MAX_POINTS:
-            raise NotImplementedError("too many solutions")
+            raise Unsolved("too many solutions")
 
     def reduce(self, expression: Expression) -> Expression:
         return self.basis.reduce(sympy.expand(expression))[1]

@@ -60,6 +60,7 @@ def main() -> None:
     os.close(null)
     try:
         hollow_packages(settings["root"], "t5distill.verify.programs.inside.boot")
+        hollow_packages(settings["root"], "t5distill.formats.wrapping")
         sys.modules["t5distill.verify.programs.inside.boot"] = sys.modules[__name__]
         from t5distill.verify.programs.inside import supervising
 

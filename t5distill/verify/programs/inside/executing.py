@@ -5,24 +5,19 @@ from __future__ import annotations
 import builtins
 import contextlib
 import io
-import re
 import sys
 import textwrap
 import types
 from collections.abc import Mapping
 from typing import Any
 
+from t5distill.formats.wrapping import unfenced
 from t5distill.verify.programs.inside.child import one_line
 from t5distill.verify.programs.inside.rendering import render
 
 NAME = "<program>"
 ANSWERS = ("ans", "answer")
 OUTPUT_BYTES = 64 * 1024
-
-_FENCE = re.compile(
-    r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+.-]*)[^\n`]*\n(.*?)(?:^[ \t]*\1|\Z)", re.M | re.S
-)
-_PYTHON = {"python", "python3", "py"}
 
 
 def run(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,18 +62,10 @@ def compiled(source: str) -> types.CodeType:
     try:
         return compile(source, NAME, "exec", dont_inherit=True)
     except SyntaxError:
-        bare = textwrap.dedent(_unfenced(source))
+        bare = textwrap.dedent(unfenced(source))
         if bare == source:
             raise
         return compile(bare, NAME, "exec", dont_inherit=True)
-
-
-def _unfenced(source: str) -> str:
-    blocks = [(language.lower(), body) for _, language, body in _FENCE.findall(source)]
-    python = [textwrap.dedent(body) for language, body in blocks if language in _PYTHON]
-    if python:
-        return "\n".join(python)
-    return blocks[0][1] if blocks else source
 
 
 def _answer(names: dict[str, Any]) -> dict[str, Any]:
