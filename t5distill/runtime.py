@@ -49,6 +49,8 @@ def start(args: argparse.Namespace) -> None:
     directory = os.environ.get(CACHE_VARIABLE, os.path.expanduser("~/.cache/t5distill/xla"))
     if directory:
         jax.config.update("jax_compilation_cache_dir", directory)
+        # Decoding has many small programs; JAX would keep only those of a second and more.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
     if args.multiprocess or args.coordinator_address:
         given = (args.coordinator_address, args.process_count, args.process_index)
         if args.coordinator_address and None in given:

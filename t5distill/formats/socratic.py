@@ -8,8 +8,10 @@ From it come the examples of up to three roles:
     solve   question, sub-questions -> their solutions and the answer
 
 Unified, `ask` writes all sub-questions at once and `solve` all solutions; iterative, they take
-turns, and each sees what came before. One student may learn every role, or two students share them:
-`ask` and `plan` are the first's, `solve` is the second's.
+turns, and each sees what came before. The last sub-question is marked as such, by `ask` or by the
+guidance, so that its solution ends in the answer and nobody has to be asked whether there are more.
+One student may learn every role, or two students share them: `ask` and `plan` are the first's,
+`solve` is the second's.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ MAX_STEPS = 16
 # A step is a sentence or two. What a student writes without end is not read to it again and again.
 MAX_CHARACTERS = 2000
 
-END = "That is all."
+LAST = "Last:"
 _SEPARATOR = "**"
 _QUESTIONS, _NEXT = "Sub-questions:", "Next sub-question:"
 _PLANS = {"count": "Number of sub-questions:", "equations": "Equations:"}
@@ -107,15 +109,18 @@ class Socratic:
         return {"ask": ask, "solve": solve}
 
     def _taking_turns(self, problem: Problem, steps: list[Step]) -> dict[str, list[Example]]:
-        asked = answer.question(problem)
+        asked, concluded = answer.question(problem), answer.sentence(problem)
+        if not steps:
+            return {"ask": [], "solve": [Example(_to_conclude(asked, []), concluded)]}
         plan = plan_of(steps, self.guidance)
         ask, solve = [], []
-        for i, step in enumerate(steps):
-            ask.append(Example(self._to_go_on(asked, steps[:i], plan), step.question))
-            solve.append(Example(_to_solve_next(asked, steps[:i], step.question), step.solution))
-        if self.guidance == "none" and steps:
-            ask.append(Example(self._to_go_on(asked, steps, []), END))
-        solve.append(Example(_to_conclude(asked, steps), answer.sentence(problem)))
+        for i, (question, solution) in enumerate(steps):
+            last = i == len(steps) - 1
+            # Guidance says it beforehand.
+            named = f"{LAST} {question}" if last and not plan else question
+            ask.append(Example(self._to_go_on(asked, steps[:i], plan), named))
+            solved = f"{solution}\n{concluded}" if last else solution
+            solve.append(Example(_to_solve_next(asked, steps[:i], question, last), solved))
         return {"ask": ask, "solve": solve}
 
     def converse(self, problem: Problem) -> Conversation:
@@ -134,15 +139,18 @@ class Socratic:
 
     def _take_turns(self, asked: str, plan: list[str]) -> Conversation:
         steps: list[Step] = []
-        while len(steps) < (len(plan) or MAX_STEPS):
-            question = yield Ask(self._to_go_on(asked, steps, plan), first=True)
-            question = _one_line(question)
-            if question in ("", END):
-                break
-            solution = yield Ask(_to_solve_next(asked, steps, question))
+        while True:
+            question = _one_line((yield Ask(self._to_go_on(asked, steps, plan), first=True)))
+            last = question.startswith(LAST) or len(steps) + 1 == (len(plan) or MAX_STEPS)
+            question = question.removeprefix(LAST).strip()
+            if not question:
+                # Nothing to solve: the student has to come to its end.
+                concluded = yield Ask(_to_conclude(asked, steps))
+                return "\n".join((*map(_line, steps), concluded))
+            solution = yield Ask(_to_solve_next(asked, steps, question, last))
+            if last:
+                return "\n".join((*map(_line, steps), _line(Step(question, solution))))
             steps.append(Step(question, _one_line(solution)))
-        conclusion = yield Ask(_to_conclude(asked, steps))
-        return "\n".join((*map(_line, steps), conclusion))
 
     def _to_ask(self, asked: str, plan: list[str]) -> str:
         guided = [f"{_PLANS[self.guidance]} {self._spoken(plan)}"] if plan else []
@@ -217,8 +225,9 @@ def _to_solve(asked: str, questions: list[str]) -> str:
     return "\n".join((asked, _QUESTIONS, *questions, "A:"))
 
 
-def _to_solve_next(asked: str, steps: list[Step], question: str) -> str:
-    return "\n".join((asked, *map(_line, steps), f"{question} {_SEPARATOR}"))
+def _to_solve_next(asked: str, steps: list[Step], question: str, last: bool) -> str:
+    marked = f"{LAST} {question}" if last else question
+    return "\n".join((asked, *map(_line, steps), f"{marked} {_SEPARATOR}"))
 
 
 def _to_conclude(asked: str, steps: list[Step]) -> str:

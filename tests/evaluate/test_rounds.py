@@ -4,7 +4,7 @@ import pytest
 
 from t5distill.evaluate.inference import infer
 from t5distill.evaluate.rounds import Decoding, Rounds
-from t5distill.formats.socratic import END
+from t5distill.formats.socratic import LAST
 from t5distill.records import Prediction, Problem, read_jsonl, write_jsonl
 
 
@@ -46,8 +46,10 @@ class Asker:
             return f"The answer is {steps}."
         if text.endswith("Next sub-question:"):
             wanted = int(text.split("Q: ")[1].split()[0])
-            return END if steps >= wanted else f"{self.name} {mark}?"
-        return f"{self.name} {mark}."
+            question = f"{self.name} {mark}?" if wanted else ""
+            return f"{LAST} {question}" if steps + 1 >= wanted else question
+        concluded = f"\nThe answer is {steps}." if LAST in text else ""
+        return f"{self.name} {mark}.{concluded}"
 
 
 def problem(i):
@@ -74,8 +76,8 @@ def test_a_turn_of_all_is_one_call():
     chains = rounds(student).run()
     assert [len(c[0].text.splitlines()) for c in chains] == [4, 1, 2, 3]
     # Turn by turn those that are left; conclusions are asked beside the others' solutions.
-    assert student.calls == [4, 4, 3, 3, 2, 2, 1, 1]
-    assert chains[0][0].meta == {"tokens": 16, "turns": 8}
+    assert student.calls == [4, 4, 2, 2, 1, 1]
+    assert chains[0][0].meta == {"tokens": 12, "turns": 6}
 
 
 @pytest.mark.parametrize("samples", [1, 3])
@@ -85,7 +87,7 @@ def test_a_problem_is_answered_alike_whoever_else_is_asked(samples):
     for i in range(len(PROBLEMS)):
         # The others are at their end before they begin.
         known = {
-            j: {s: [Prediction(problem_id="?", text=END, sample=s)] for s in range(samples)}
+            j: {s: [Prediction(problem_id="?", text=LAST, sample=s)] for s in range(samples)}
             for j in range(len(PROBLEMS))
             if j != i
         }

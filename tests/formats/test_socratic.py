@@ -50,14 +50,14 @@ def test_iterative_examples():
     asks = [e for e in examples if e.inputs.endswith("Next sub-question:")]
     assert [e.targets for e in asks] == [
         "How many rolls does he make?",
-        "How many are left?",
-        socratic.END,
+        "Last: How many are left?",
     ]
-    assert [e.targets for e in examples[3:]] == [
+    assert [e.targets for e in examples[2:]] == [
         "He makes 3 * 12 = 36 rolls.",
-        "There are 36 - 20 = 16 rolls left.",
-        "The answer is 16.",
+        "There are 36 - 20 = 16 rolls left.\nThe answer is 16.",
     ]
+    # Who solves it knows which is the last, too.
+    assert examples[3].inputs.endswith("\nLast: How many are left? **")
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,9 @@ def test_guidance(guidance, plan, spoken):
     assert (spoken or "Equations: 3 * 12; 36 - 20") in found[1].inputs
     steps = formats.style(f"socratic_iterative_{guidance}").examples(PROBLEM, CHAIN)
     assert steps[1].inputs.endswith("1 of 2" if guidance == "count" else "3 * 12")
-    # The guidance says when to stop: no example says so.
-    assert socratic.END not in [e.targets for e in steps]
+    # The guidance says which is the last: who asks does not, and who solves reads it.
+    assert [e.targets for e in steps[1:3]] == ["How many rolls does he make?", "How many are left?"]
+    assert steps[-1].inputs.endswith("\nLast: How many are left? **")
 
 
 def test_roles_share_the_examples_among_two_students():
@@ -96,10 +97,32 @@ def test_who_is_asked_first():
 
     def student(ask):
         firsts.append(ask.first)
-        return "How many?" if ask.first else "3 * 12 = 36."
+        mark = "Last: " if len(firsts) == 3 else ""
+        return f"{mark}How many?" if ask.first else "3 * 12 = 36."
 
-    talk("socratic_iterative", lambda ask: student(ask) if len(firsts) < 4 else socratic.END)
+    found = talk("socratic_iterative", student)
     assert firsts == [True, False, True, False]
+    assert found.text == "How many? ** 3 * 12 = 36.\nHow many? ** 3 * 12 = 36."
+
+
+@pytest.mark.parametrize("written", ["", "  \n", "Last:", "Last:  \n"])
+def test_who_has_no_more_to_ask_has_the_student_conclude(written):
+    asked = []
+
+    def student(ask):
+        asked.append(ask.text)
+        return ["How many?", "3 * 12 = 36.", written, "The answer is 36."][len(asked) - 1]
+
+    found = talk("socratic_iterative", student)
+    assert found.text == "How many? ** 3 * 12 = 36.\nThe answer is 36."
+    assert asked[-1] == f"{ASKED}\nHow many? ** 3 * 12 = 36.\nA:"
+
+
+def test_the_last_of_too_many_sub_questions_is_marked():
+    asked = []
+    talk("socratic_iterative", lambda ask: asked.append(ask) or "How many?")
+    assert len(asked) == 2 * socratic.MAX_STEPS
+    assert ["Last:" in ask.text for ask in asked] == [False] * (len(asked) - 1) + [True]
 
 
 @pytest.mark.parametrize("name", ["socratic", "socratic_iterative", "socratic_iterative_count"])

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from t5distill.errors import UserError
-from t5distill.verify.programs.inside.boot import write_message
+from t5distill.verify.programs.inside.messages import write_message
 from t5distill.verify.programs.limits import Limits
 
-_ROOT = pathlib.Path(__file__).parents[3]
 _BOOT = pathlib.Path(__file__).parent / "inside" / "boot.py"
 START_S = 120.0
 # Beyond the clock's limit of a job, for the supervisor to say so.
@@ -64,7 +63,7 @@ class Engine:
         self._commands, self._replies = self._process.stdin, self._process.stdout
         self._errors = self._process.stderr
         try:
-            settings = {"parent": self.owner, "root": str(_ROOT), "packages": packages}
+            settings = {"parent": self.owner, "packages": packages}
             self._send(settings)
             hello = self._receive(START_S)
             if "failed" in hello:

@@ -1,36 +1,12 @@
 """The script of the supervisor process: started by exec, reads its settings from its first pipe."""
 
-import json
 import os
-import struct
+import pathlib
 import sys
 import traceback
 import types
 
-
-def read_message(fd: int) -> dict | None:
-    """Return the next message of a pipe: four bytes of length, then JSON; None at its end."""
-    head = _exactly(fd, 4)
-    body = head and _exactly(fd, struct.unpack(">I", head)[0])
-    return json.loads(body) if body else None
-
-
-def write_message(fd: int, message: dict) -> None:
-    """Write a message to a pipe."""
-    body = json.dumps(message).encode()
-    rest = struct.pack(">I", len(body)) + body
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-
-
-def _exactly(fd: int, size: int) -> bytes | None:
-    data = b""
-    while len(data) < size:
-        part = os.read(fd, size - len(data))
-        if not part:
-            return None
-        data += part
-    return data
+_HERE = "t5distill.verify.programs.inside.boot"
 
 
 def hollow_packages(root: str, module: str) -> None:
@@ -50,7 +26,12 @@ def hollow_packages(root: str, module: str) -> None:
 
 def main() -> None:
     """Move the pipes out of the way of a program's own descriptors, then become the supervisor."""
-    settings = read_message(0)
+    root = str(pathlib.Path(__file__).resolve().parents[_HERE.count(".")])
+    hollow_packages(root, _HERE)
+    from t5distill.verify.programs.inside import messages
+    from t5distill.verify.programs.kinds import KINDS
+
+    settings = messages.read_message(0)
     if settings is None:
         return
     commands, replies = os.dup(0), os.dup(1)
@@ -59,14 +40,13 @@ def main() -> None:
         os.dup2(null, fd)
     os.close(null)
     try:
-        hollow_packages(settings["root"], "t5distill.verify.programs.inside.boot")
-        hollow_packages(settings["root"], "t5distill.formats.wrapping")
-        sys.modules["t5distill.verify.programs.inside.boot"] = sys.modules[__name__]
+        for module in ("t5distill.formats.wrapping", *(kind.module for kind in KINDS.values())):
+            hollow_packages(root, module)
         from t5distill.verify.programs.inside import supervising
 
         supervising.supervise(settings, commands, replies)
     except BaseException:
-        write_message(replies, {"failed": traceback.format_exc()[-2000:]})
+        messages.write_message(replies, {"failed": traceback.format_exc()[-2000:]})
 
 
 if __name__ == "__main__":

@@ -17,15 +17,13 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from t5distill.verify.programs.inside import child, forking, isolating, kernel, preloading
-from t5distill.verify.programs.inside.boot import hollow_packages, read_message, write_message
+from t5distill.verify.programs.inside.messages import read_message, write_message
 from t5distill.verify.programs.kinds import KINDS
 
 
 def supervise(settings: dict[str, Any], commands: int, replies: int) -> None:
     """Load, leave the machine behind, fork the one that serves, and watch."""
     kinds = {name: k for name, k in KINDS.items() if settings["packages"] or not k.algebra}
-    for kind in kinds.values():
-        hollow_packages(settings["root"], kind.module)
     preloading.preload(settings["packages"], [kind.module for kind in kinds.values()])
     functions = {name: getattr(sys.modules[k.module], k.function) for name, k in kinds.items()}
     os.environ.clear()
