@@ -1,8 +1,8 @@
 """The loop on the device that writes tokens, and what of it the calculator decides.
 
 Without a calculator a row's token is its own choice. With one, the host says before each visit
-which rows go back a few steps (they went on before it had seen their equation) and which tokens
-come next in them.
+which tokens come next in which rows; those that went on before it had seen their equation go back
+a few steps first (`rewind`, a program of its own, since few visits need it).
 
 Shapes: S rows, as in `slots`.
 """
@@ -28,9 +28,9 @@ class Forced(NamedTuple):
     """What the calculator has decided before a visit of the device (see `student.calculator`).
 
     Attributes:
-      plan: int32 `[S, steps + 4]`. Of each row: how many steps it goes back, the last token that
-        it keeps then, whether its own choice may stand before the first forced token (0 or 1), the
-        mask of its first choice (0 for none), and the tokens that replace its choices, -1 for none.
+      plan: int32 `[S, steps + 2]`. Of each row: whether its own choice may stand before the first
+        forced token (0 or 1), the mask of its first choice (0 for none), and the tokens that
+        replace its choices, -1 for none.
       opens: bool `[vocab]`, the tokens that may stand before a forced one.
       masks: bool `[masks, vocab]`, the tokens that each mask forbids; the first is empty.
     """
@@ -54,14 +54,25 @@ class _Carry(NamedTuple):
     open: jax.Array | None = None
 
 
-def _gone_back(slots: Slots, forced: Forced, mesh: Mesh | None) -> Slots:
-    """Return the slots with some rows as they were a few steps ago.
+@functools.partial(jax.jit, static_argnames="mesh", donate_argnames="slots")
+def rewind(
+    slots: Slots, back: jax.Array | np.ndarray, token: jax.Array | np.ndarray, *, mesh: Mesh | None
+) -> Slots:
+    """Take some rows back to where they were a few steps ago.
 
     A row's keys move along the ring, so that the last one it keeps is again one step old; what it
     wrote since is then older than its position.
+
+    Args:
+      slots: the rows; donated.
+      back: int32 `[S]`, how many steps each row goes back; 0 leaves it as it is.
+      token: int32 `[S]`, the last token that a row keeps which goes back.
+      mesh: the devices.
+
+    Returns:
+      The rows.
     """
-    plan = jnp.asarray(forced.plan)
-    back, token = plan[:, 0], plan[:, 1]
+    back, token = jnp.asarray(back), jnp.asarray(token)
     rolls = back > 0
 
     def one_by_one(caches: list[KeyValue]) -> list[KeyValue]:
@@ -83,17 +94,16 @@ def _gone_back(slots: Slots, forced: Forced, mesh: Mesh | None) -> Slots:
     def together(caches: list[KeyValue]) -> list[KeyValue]:
         # Rows lie on several devices: each rolls its own.
         roll = jax.vmap(lambda x, n: jnp.roll(x, n, axis=1))
-        return jax.lax.cond(
-            jnp.any(rolls), lambda c: jax.tree.map(lambda x: roll(x, back), c), lambda c: c, caches
-        )
+        return jax.tree.map(lambda x: roll(x, back), caches)
 
     cache = one_by_one(slots.cache) if mesh is None else together(slots.cache)
-    return slots._replace(
+    rewound = slots._replace(
         cache=pin_heads(cache, mesh),
         token=jnp.where(rolls, token, slots.token),
         position=slots.position - back,
         active=slots.active | rolls,
     )
+    return pinned(rewound, mesh)
 
 
 def _decided(
@@ -111,7 +121,7 @@ def _decided(
     then not written.
     """
     plan = jnp.asarray(forced.plan)
-    first, mask = plan[:, 2] == 1, plan[:, 3]
+    first, mask = plan[:, 0] == 1, plan[:, 1]
 
     def again(own: jax.Array) -> jax.Array:
         allowed = jnp.where(forced.masks[mask], -jnp.inf, logits)
@@ -119,7 +129,7 @@ def _decided(
         return jnp.where(mask > 0, drawn, own)
 
     token = jax.lax.cond((step == 0) & jnp.any(mask > 0), again, lambda own: own, own)
-    wanted = jax.lax.dynamic_index_in_dim(plan, step + 4, axis=1, keepdims=False)
+    wanted = jax.lax.dynamic_index_in_dim(plan, step + 2, axis=1, keepdims=False)
     open_ |= (step == 0) & first & forced.opens[own] & (own != wanted)
     return jnp.where((wanted >= 0) & ~open_, wanted, token), open_
 
@@ -160,8 +170,6 @@ def run(
     """
     model = bind(config, params)
     cross = slots.cross  # stays outside the loop's carry: the loop does not change it
-    if forced is not None:
-        slots = _gone_back(slots, forced, mesh)
 
     def more(carry: _Carry) -> jax.Array:
         return (carry.step < max_steps) & (jnp.sum(carry.slots.active) > floor)

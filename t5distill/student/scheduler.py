@@ -232,12 +232,13 @@ class Scheduler:
             floor = busy - max(1, self.size // 8)
         else:
             floor = self.smaller() if self.smaller() < min(self.size, busy) else 0
+        forced = self.forced()
         self.slots, emitted, own, steps = loop.run(
             self.params,
             self.slots,
             np.int32(self.max_tokens),
             np.int32(floor),
-            self.forced(),
+            forced,
             config=self.config,
             mesh=self.mesh,
             sampling=self.sampling,
@@ -248,19 +249,23 @@ class Scheduler:
         self.collect(emitted, emitted if own is None else np.asarray(own)[:, :count])
 
     def forced(self) -> loop.Forced | None:
-        """Return what the calculator has decided for the next visit."""
+        """Return what the calculator has decided for the next visit; rewind the rows it changes."""
         if self.tables is None:
             return None
-        plan = np.full((self.size, self.steps + 4), -1, np.int32)
-        plan[:, :4] = 0
+        plan = np.full((self.size, self.steps + 2), -1, np.int32)
+        plan[:, :2] = 0
+        back, last = np.zeros((2, self.size), np.int32)
         for i, row in enumerate(self.rows):
             if row is None or row.watch is None or (row.watch.idle and not row.back):
                 continue
             watch, queue = row.watch, row.watch.queue[: self.steps]
-            last = row.tokens[-1] if row.tokens else 0
-            plan[i, :4] = row.back, last, watch.fresh, watch.mask if watch.again else 0
-            plan[i, 4 : 4 + len(queue)] = queue
+            plan[i, :2] = watch.fresh, watch.mask if watch.again else 0
+            plan[i, 2 : 2 + len(queue)] = queue
+            back[i], last[i] = row.back, row.tokens[-1] if row.tokens else 0
             row.back = 0
+        if back.any():
+            assert self.slots is not None
+            self.slots = loop.rewind(self.slots, back, last, mesh=self.mesh)
         return loop.Forced(plan, *self.tables)
 
     def collect(self, emitted: np.ndarray, own: np.ndarray) -> None:
