@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import styles
+from benchmarks import socratic, styles
 
 SIZES = ("--sizes", "120", "12", "8", "4", "--train-steps", "10")
 
@@ -36,3 +36,8 @@ def test_every_arm_and_every_way_to_combine_them(tmp_path):
     assert expected <= set(report["rows"])
     assert [point["k"] for point in report["vote_curve"]] == [1, 2, 4, 8]
     assert "minus_cot" in report["rows"]["program"]
+    out = tmp_path / "socratic.json"
+    arguments = ["--workdir", str(tmp_path), "--rounds", "2", "--count", "8", "--out", str(out)]
+    assert socratic.main(arguments) == 0
+    speeds = json.loads(out.read_text())["problems_per_second"]
+    assert {name: len(found) for name, found in speeds.items()} == dict.fromkeys(socratic.WAYS, 2)
