@@ -27,6 +27,11 @@ _LEFT_OVER = re.compile(r"\n\s{0,8}(?:[-*_=]{3,80}|\d{1,3}[.)])$")
 _STATEMENT = re.compile(r"(?:[^.!?\n]|[.!?](?!\s|$))+[.!?]*\s*|[.!?\n]+\s*")
 _MARK = re.compile(r"\banswers?\b|####|\\boxed", re.IGNORECASE)
 
+# What a program says in passing: docstrings, and lines that are comments.
+_REMARK = re.compile(
+    r"(?P<q>\"{3}|'{3})(?:\\.|(?!(?P=q))[^\\])*(?P=q)|^[ \t]*#[^\n]*", re.MULTILINE | re.DOTALL
+)
+
 # Programs and equations have no sentences.
 _WRITTEN_IN_LINES = ("program", "equation")
 
@@ -45,8 +50,8 @@ def cut(text: str, *, style: str = "cot", finished: bool = True) -> tuple[str, b
       another question or speaker, so that it had ended before the limit.
     """
     text, at_mark = _before_end_mark(text.strip())
-    masked = text.translate(_MASK)
-    end = _next_turn(masked)
+    remarked = _REMARK.sub(_blank, text) if style == "program" else text
+    end = _next_turn(remarked.translate(_MASK))
     ended = finished or at_mark or end < len(text)
     text = text[:end].rstrip()
     if style in _WRITTEN_IN_LINES:
@@ -54,6 +59,11 @@ def cut(text: str, *, style: str = "cot", finished: bool = True) -> tuple[str, b
     if not ended:
         text = _whole_statements(text)
     return _LEFT_OVER.sub("", _said_once(text)).rstrip(), ended
+
+
+def _blank(found: re.Match[str]) -> str:
+    """Return as many spaces as were found, lines kept."""
+    return re.sub(r"[^\n]", " ", found[0])
 
 
 def _before_end_mark(text: str) -> tuple[str, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from t5distill.verify import execution
@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
         execution.allow_unsafe()
     if args.how not in HOW:
         raise UserError(f"--how {args.how!r}; {suggest(args.how, HOW)}")
+    out = score.results_folder(args.out, args.problems, *args.predictions, args.baseline)
     problems, by_style = _judged(args.problems, args.predictions)
     order = _order(args.order, by_style)
     weights = _weights(args, order, set(p.id for p in problems))
@@ -98,11 +99,14 @@ def run(args: argparse.Namespace) -> None:
         "how": args.how,
         "order": order,
         "weights": weights if args.how == "vote" else None,
-        "styles": {style: _alone(by_style[style], len(problems)) for style in order},
+        "styles": {
+            style: _alone(scoring.first_samples(by_style[style]), len(problems)) for style in order
+        },
     }
     if args.baseline:
         result["versus_baseline"] = scoring.compare(verdicts, score.baseline(args.baseline))
-    out = pathlib.Path(args.out)
+    if levels := scoring.isolation_levels(v for voice in order for v in by_style[voice]):
+        result["isolation"] = levels
     write_jsonl(out / "verdicts.jsonl", verdicts)
     write_json(out / "scores.json", result)
     print(_table(result))
@@ -117,11 +121,16 @@ def _judged(problems_path: str, paths: list[str]) -> tuple[list[Problem], dict[s
 
     problems = list(read_jsonl(Problem, problems_path))
     by_style: dict[str, list[Verdict]] = {}
+    if twice := [path for path in paths if paths.count(path) > 1]:
+        raise UserError(f"{twice[0]}: given twice; wanted each file once")
     for path in paths:
         found = scoring.read_predictions(path)
+        if not found:
+            raise UserError(f"{path}: no predictions; wanted a file of `t5distill infer`")
         styles = {p.style for p in found}
         if len(styles) != 1:
-            raise UserError(f"{path}: predictions of {len(styles)} styles, wanted one style a file")
+            named = ", ".join(sorted(map(str, styles)))
+            raise UserError(f"{path}: predictions of the styles {named}; wanted one style a file")
         # Two students of one style are two voices.
         style = voice = str(styles.pop() or "text")
         while voice in by_style:
@@ -140,8 +149,9 @@ def _order(given: list[str] | None, by_style: dict[str, list[Verdict]]) -> list[
     from t5distill.errors import UserError
 
     if given is None:
-        first = [style for style in ORDER if style in by_style]
-        return first + sorted(by_style.keys() - set(first))
+        # Of two students of one style the second comes right after the first.
+        ranks = {style: rank for rank, style in enumerate(ORDER)}
+        return sorted(by_style, key=lambda voice: (ranks.get(voice.rstrip("'"), len(ORDER)), voice))
     if sorted(given) != sorted(by_style):
         raise UserError(f"--order {' '.join(given)}: the predictions are {', '.join(by_style)}")
     return given
@@ -150,6 +160,7 @@ def _order(given: list[str] | None, by_style: dict[str, list[Verdict]]) -> list[
 def _weights(args: argparse.Namespace, order: list[str], tested: set[str]) -> dict[str, float]:
     """Return the weight of each style's votes: its accuracy on validation, or 1."""
     from t5distill.errors import UserError
+    from t5distill.evaluate import scoring
 
     paths = args.validation_predictions
     if bool(args.validation_problems) != bool(paths):
@@ -168,14 +179,17 @@ def _weights(args: argparse.Namespace, order: list[str], tested: set[str]) -> di
         raise UserError(
             f"--validation-predictions are {', '.join(by_style)}, wanted {', '.join(order)}"
         )
-    return {style: _alone(by_style[style], len(problems))["accuracy"] for style in order}
+    firsts = {style: scoring.first_samples(by_style[style]) for style in order}
+    return {style: _alone(firsts[style], len(problems))["accuracy"] for style in order}
 
 
-def _alone(verdicts: list[Verdict], n: int) -> dict[str, float]:
+def _alone(first: Mapping[str | None, Verdict], n: int) -> dict[str, float]:
     """Return how often a style's first samples are right, and how often they answer at all."""
-    first = [v for v in verdicts if not v.sample]
-    right = sum(v.outcome == "correct" for v in first)
-    return {"accuracy": right / n, "answered": sum(v.answer is not None for v in first) / n}
+    right = sum(v.outcome == "correct" for v in first.values())
+    return {
+        "accuracy": right / n,
+        "answered": sum(v.answer is not None for v in first.values()) / n,
+    }
 
 
 def _table(result: dict[str, Any]) -> str:
@@ -189,6 +203,8 @@ def _table(result: dict[str, Any]) -> str:
     between = score.interval(result)
     how = {"fallback": "first that answers", "vote": "vote of all"}[result["how"]]
     lines.append(f"{how:<22}{100 * result['accuracy']:>6.1f} %  {between}, {result['n']} problems")
+    if "isolation" in result:
+        lines.append(score.isolated(result["isolation"]))
     if "versus_baseline" in result:
         lines.append(score.compared(result["versus_baseline"]))
     return "\n".join(lines)

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.allow_unsafe:
         execution.allow_unsafe()
+    out = results_folder(args.out, args.problems, *args.predictions, args.baseline)
     problems = list(read_jsonl(Problem, args.problems))
     predictions = [p for path in args.predictions for p in scoring.read_predictions(path)]
     if not predictions:
@@ -50,13 +51,12 @@ def run(args: argparse.Namespace) -> None:
     scores = scoring.summarise(problems, samples, verdicts)
     if args.baseline:
         scores["versus_baseline"] = scoring.compare(verdicts, baseline(args.baseline))
-    out = pathlib.Path(args.out)
     write_jsonl(out / "verdicts.jsonl", verdicts)
     write_json(out / "scores.json", scores)
     print(table(scores))
     if missing := sum(v.outcome == "missing" for v in verdicts):
         print(
-            f"warning: {missing} of {len(verdicts)} problems have no prediction and count as wrong"
+            f"warning: {missing} of {len(problems)} problems have no prediction and count as wrong"
         )
     print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
 
@@ -96,10 +96,29 @@ def table(scores: dict) -> str:
     lines.append(line("no answer marker", scores["no_marker"]))
     lines.append(line("hit the length limit", scores["truncated"]))
     if "isolation" in scores:
-        lines.append(f"programs were executed behind {' and '.join(scores['isolation'])}")
+        lines.append(isolated(scores["isolation"]))
     if "versus_baseline" in scores:
         lines.append(compared(scores["versus_baseline"]))
     return "\n".join(lines)
+
+
+def isolated(levels: list[str]) -> str:
+    """Return how programs were executed as a line for a terminal."""
+    return f"programs were executed behind {' and '.join(levels)}"
+
+
+def results_folder(path: str, *inputs: str | None) -> pathlib.Path:
+    """Return where results go; raise where they would replace a file that they come from."""
+    from t5distill.errors import UserError
+
+    out = pathlib.Path(path)
+    written = {(out / name).resolve() for name in ("verdicts.jsonl", "scores.json")}
+    for read in inputs:
+        if read is not None and pathlib.Path(read).resolve() in written:
+            raise UserError(
+                f"--out {path} would replace {read}, which is read; wanted another folder"
+            )
+    return out
 
 
 def interval(scores: dict) -> str:

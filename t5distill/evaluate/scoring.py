@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from t5distill import verify
+from t5distill import formats, verify
 from t5distill.errors import UserError
 from t5distill.evaluate import statistics, voting
-from t5distill.records import OUTCOMES, Path, Prediction, Problem, Verdict, from_object
+from t5distill.records import (
+    OUTCOMES,
+    Path,
+    Prediction,
+    Problem,
+    Verdict,
+    decoded,
+    from_object,
+)
 from t5distill.verify import calculator
 from t5distill.verify.execution import executed_style
 
@@ -32,6 +39,8 @@ def read_predictions(path: Path) -> list[Prediction]:
       UserError: the file is missing or a line is neither (file and line).
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; wanted one of its files of predictions")
     if not path.is_file():
         raise UserError(
             f"{path}: no such file; wanted predictions as `t5distill infer` writes them"
@@ -42,8 +51,8 @@ def read_predictions(path: Path) -> list[Prediction]:
             if not raw.strip():
                 continue
             try:
-                predictions.extend(_parse(json.loads(raw.decode("utf-8"))))
-            except (ValueError, RecursionError) as e:
+                predictions.extend(_parse(decoded(raw)))
+            except (ValueError, RecursionError, UserError) as e:
                 raise UserError(f"{path}:{number}: not a prediction: {e}") from e
     return predictions
 
@@ -51,7 +60,7 @@ def read_predictions(path: Path) -> list[Prediction]:
 def _parse(obj: Any) -> list[Prediction]:
     """Return the predictions of one line."""
     if not isinstance(obj, dict) or "prediction" not in obj or "problem_id" in obj:
-        return [from_object(Prediction, obj)]
+        return [_checked(from_object(Prediction, obj))]
     inputs = obj.get("inputs")
     problem_id = inputs.get("id_pretokenized") if isinstance(inputs, dict) else None
     if not isinstance(problem_id, str):
@@ -62,6 +71,18 @@ def _parse(obj: Any) -> list[Prediction]:
     if not all(isinstance(t, str) for t in texts):
         raise ValueError("prediction is neither a text nor a list of texts")
     return [Prediction(problem_id=problem_id, text=t, sample=i) for i, t in enumerate(texts)]
+
+
+def _checked(prediction: Prediction) -> Prediction:
+    """Return a prediction that says what can be read; raise where it does not."""
+    if prediction.style is not None:
+        formats.style(prediction.style)
+    counts = prediction.meta.get("calculator", {"forced": 0, "changed": 0})
+    if not isinstance(counts, dict) or any(
+        type(counts.get(name)) is not int for name in ("forced", "changed")
+    ):
+        raise ValueError(f'meta.calculator is {counts!r}; wanted {{"forced": 0, "changed": 0}}')
+    return prediction
 
 
 def by_problem(problems: Sequence[Problem], predictions: Iterable[Prediction]) -> Samples:
@@ -82,7 +103,10 @@ def by_problem(problems: Sequence[Problem], predictions: Iterable[Prediction]) -
                 "give --problems the file that the predictions were made from"
             )
         if p.sample in grouped[p.problem_id]:
-            raise UserError(f"two predictions for {p.problem_id!r} with sample {p.sample}")
+            raise UserError(
+                f"two predictions for {p.problem_id!r} with sample {p.sample}; wanted one for each "
+                "sample (files of several styles or students are for `t5distill ensemble`)"
+            )
         grouped[p.problem_id][p.sample] = p
     return {i: [s[k] for k in sorted(s)] for i, s in grouped.items()}
 
@@ -120,12 +144,7 @@ def summarise(
     other shares are those of the first sample; `vote_k` is the majority's over all k samples, and
     `vote_curve` what fewer samples would have given.
     """
-    first, grouped = {}, collections.defaultdict(list)
-    for v in verdicts:
-        grouped[v.problem_id].append(v)
-    for problem_id, group in grouped.items():
-        first[problem_id] = min(group, key=lambda v: v.sample or 0)
-    n = len(problems)
+    first, n = first_samples(verdicts), len(problems)
     outcomes = collections.Counter(v.outcome for v in first.values())
     texts = {p.id: samples[p.id][0].text for p in problems if samples.get(p.id)}
     agree = {"strict_match": 0, "flexible_extract": 0, "calculator": 0}
@@ -153,24 +172,39 @@ def summarise(
         "no_marker": _share(sum(v.extraction not in _MARKED for v in first.values()), n),
         "truncated": _share(sum(not s[0].finished for s in samples.values() if s), n),
     }
-    if levels := sorted({v.extra["isolation"] for v in verdicts if "isolation" in v.extra}):
+    if levels := isolation_levels(verdicts):
         scores["isolation"] = levels
     k = max((len(s) for s in samples.values()), default=0)
     if k > 1:
-        _add_votes(scores, problems, grouped, k)
+        _add_votes(scores, problems, verdicts, k)
     return scores
+
+
+def first_samples(verdicts: Iterable[Verdict]) -> dict[str | None, Verdict]:
+    """Return by problem the verdict on its first sample, the lowest that there is."""
+    first: dict[str | None, Verdict] = {}
+    for v in verdicts:
+        if v.problem_id not in first or (v.sample or 0) < (first[v.problem_id].sample or 0):
+            first[v.problem_id] = v
+    return first
+
+
+def isolation_levels(verdicts: Iterable[Verdict]) -> list[str]:
+    """Return how far programs were isolated while these verdicts were found; mostly one level."""
+    return sorted({v.extra["isolation"] for v in verdicts if "isolation" in v.extra})
 
 
 def _add_votes(
     scores: dict[str, Any],
     problems: Sequence[Problem],
-    grouped: Mapping[str | None, list[Verdict]],
+    verdicts: Iterable[Verdict],
     k: int,
 ) -> None:
     """Add the majority's accuracy over all k samples, and the curve up to there."""
-    ballots = [
-        voting.ballot(p, sorted(grouped[p.id], key=lambda v: v.sample or 0)) for p in problems
-    ]
+    grouped = collections.defaultdict(list)
+    for v in sorted(verdicts, key=lambda v: v.sample or 0):
+        grouped[v.problem_id].append(v)
+    ballots = [voting.ballot(p, grouped[p.id]) for p in problems]
     winners = map(voting.majority, ballots)
     right = sum(w is not None and w.outcome == "correct" for w in winners)
     scores[f"vote_{k}"] = statistics.wilson(right, len(problems)).accuracy()
@@ -218,7 +252,7 @@ def compare(verdicts: Sequence[Verdict], baseline: Sequence[Verdict]) -> dict[st
       UserError: the runs are not over the same problems.
     """
     sides = [
-        {v.problem_id: v.outcome == "correct" for v in reversed(side) if not v.sample}
+        {i: v.outcome == "correct" for i, v in first_samples(side).items()}
         for side in (verdicts, baseline)
     ]
     if sides[0].keys() != sides[1].keys():

@@ -7,6 +7,8 @@ stored verdicts; no student is needed.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,7 +17,8 @@ from t5distill import verify
 from t5distill.evaluate import statistics
 from t5distill.records import Problem, Verdict
 
-# Draws of k samples for each problem, where k is fewer than there are.
+# Where k samples are fewer than there are: all ways to draw them up to so many, else some.
+_EXACT = 100
 _DRAWS = 64
 _RESAMPLES = 2000
 
@@ -91,8 +94,8 @@ def curve(
 ) -> dict[int, statistics.Interval]:
     """Return the expected accuracy of a vote of k samples for each k, with its 95 % interval.
 
-    Where a problem has more than k samples, it is the mean over seeded draws of k of them; the
-    interval resamples problems.
+    Where a problem has more than k samples, it is the mean over all ways to draw k of them, or
+    over seeded draws where those are many; the interval resamples problems.
 
     Args:
       ballots: of every problem; a problem without samples counts as wrong.
@@ -112,11 +115,12 @@ def curve(
 def _share(votes: Ballot, k: int, rng: np.random.Generator) -> float:
     """Return the share of draws of k samples whose vote is right."""
     n = len(votes.verdicts)
-    draws = (
-        [list(range(n))]
-        if n <= k
-        else [sorted(rng.permutation(n)[:k].tolist()) for _ in range(_DRAWS)]
-    )
+    if n <= k:
+        draws = [tuple(range(n))]
+    elif math.comb(n, k) <= _EXACT:
+        draws = list(itertools.combinations(range(n), k))
+    else:
+        draws = [tuple(sorted(rng.permutation(n)[:k].tolist())) for _ in range(_DRAWS)]
     right = 0
     for draw in draws:
         counts: dict[int, int] = {}

@@ -198,10 +198,12 @@ def parse(text: str) -> list[Step]:
     """
     steps: list[Step] = []
     for line in _lines(_FINAL.sub("", reasoning(text))):
-        question, separator, solution = line.partition(_SEPARATOR)
+        # With spaces where there are any: "How many is 2**3? ** 8", "**How many?** ** 8".
+        spaced = f" {_SEPARATOR} " if f" {_SEPARATOR} " in line else _SEPARATOR
+        question, separator, solution = line.partition(spaced)
         if not separator:
             question, solution = "", line
-        question, solution = (" ".join(part.split()) for part in (question, solution))
+        question, solution = (" ".join(part.split()).strip("* ") for part in (question, solution))
         if separator and question:
             steps.append(Step(question, solution))
         elif steps and not _MARK.match(line):

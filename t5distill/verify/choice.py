@@ -48,7 +48,8 @@ _DENIED_AFTER = re.compile(
 # An opening "A:" is a label, as in "Q: ... A: ...", where anything but option A follows it.
 _LABEL = re.compile(r"\s*A ?: *")
 _ENDS = re.compile(r"[.!?]+(?=[\s\"')\]}]|$)")
-_NUMBER = re.compile(r"[-+$]{0,2}[0-9][0-9., ]*%?")
+# A number, and the unit or word behind it.
+_NUMBER = re.compile(r"([-+$]{0,2}[0-9][0-9., ]*(?:/ ?[0-9]+)?%?)\s*([a-z][a-z./^0-9 ]{0,30})?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,12 +117,18 @@ class Options:
         return letter
 
     def numbers(self) -> list[tuple[str, Quantity]]:
-        """Return the letters of options that are numbers, with their values."""
+        """Return the letters of options that are numbers, with their values.
+
+        Where all options have one unit ("3 km", "5 km"), it goes without saying.
+        """
+        matches = [_NUMBER.fullmatch(text) for text in self.texts]
+        units = {match[2] for match in matches if match}
+        together = all(matches) and len(units) == 1
         found = []
-        for letter, text in zip(self.letters, self.texts, strict=True):
-            if _NUMBER.fullmatch(text):
+        for letter, match in zip(self.letters, matches, strict=True):
+            if match and (together or match[2] is None):
                 with contextlib.suppress(ValueError):
-                    found.append((letter, numeric.gold(text)))
+                    found.append((letter, numeric.gold(match[1].strip())))
         return found
 
 

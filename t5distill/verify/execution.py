@@ -6,6 +6,7 @@ import dataclasses
 import os
 
 from t5distill import formats
+from t5distill.errors import UserError
 from t5distill.records import Problem, Verdict
 from t5distill.verify.judging import extract, judge
 from t5distill.verify.outcomes import Outcome
@@ -19,6 +20,8 @@ ALLOW_UNSAFE_HELP = (
     "execute programs even where this machine cannot isolate them (docs/execution.md says what "
     "that risks)"
 )
+
+_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 # What a status without a value means for the answer.
 _MEANS = {
@@ -96,9 +99,16 @@ def execute(text: str, kind: str) -> Outcome:
     from t5distill.verify.equations import solve_equations
     from t5distill.verify.programs import run_program
 
-    unsafe = bool(os.environ.get(UNSAFE))
     run = run_program if kind == "program" else solve_equations
-    return run(text, allow_unsafe=unsafe)
+    return run(text, allow_unsafe=_is_unsafe_allowed())
+
+
+def _is_unsafe_allowed() -> bool:
+    """Read the environment's word; one that is neither yes nor no is an error, not a yes."""
+    word = os.environ.get(UNSAFE, "").strip().lower()
+    if word in _YES or word in _NO:
+        return word in _YES
+    raise UserError(f"{UNSAFE} is {word!r}; wanted 1 to allow it, 0 or nothing not to")
 
 
 def allow_unsafe() -> None:

@@ -17,7 +17,8 @@ def cases(name):
 
 @pytest.mark.parametrize("case", cases("cuts.jsonl"))
 def test_cut(case):
-    assert cut(case["text"], finished=case["finished"])[0] == case["cut"]
+    style = case.get("style", "cot")
+    assert cut(case["text"], style=style, finished=case["finished"])[0] == case["cut"]
 
 
 @pytest.mark.parametrize("case", cases("leaks.jsonl"))

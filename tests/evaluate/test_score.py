@@ -132,6 +132,13 @@ def test_t5x_inference_lines_are_read(tmp_path, run):
         ('{"inputs": {}, "prediction": "x"}', "id_pretokenized"),
         ('{"problem_id": "p0", "text": 3}', "text is 3"),
         ("{", "not a prediction"),
+        ('{"problem_id": "p0", "text": "\\ud800"}', "surrogates"),
+        ('{"problem_id": "p0", "text": "", "style": "programm"}', "did you mean program?"),
+        ('{"problem_id": "p0", "text": "", "meta": {"calculator": 5}}', "meta.calculator is 5"),
+        (
+            '{"problem_id": "p0", "text": "", "meta": {"calculator": {"forced": "x"}}}',
+            "meta.calculator is",
+        ),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, capsys, line, says):
@@ -182,3 +189,29 @@ def test_a_baseline_over_other_problems_is_refused(tmp_path, run, capsys):
     )
     assert code == 2
     assert "different problems" in capsys.readouterr().err
+
+
+def test_the_file_of_the_baseline_is_not_replaced(tmp_path, run, capsys):
+    run([problem(0)], [prediction(0, "5")])
+    before = (tmp_path / "out/verdicts.jsonl").read_bytes()
+    code, _ = run(
+        [problem(0)], [prediction(0, "6")], "--baseline", str(tmp_path / "out/verdicts.jsonl")
+    )
+    assert code == 2
+    assert "would replace" in capsys.readouterr().err
+    assert (tmp_path / "out/verdicts.jsonl").read_bytes() == before
+
+
+def test_the_first_sample_is_the_lowest_there_is(tmp_path, run):
+    problems = [problem(0), problem(1)]
+    rows = [prediction(i, "The answer is 5.", sample=s) for i in range(2) for s in (2, 1)]
+    scores, _ = run(problems, rows)
+    assert scores["accuracy"] == 1.0
+    (tmp_path / "out/verdicts.jsonl").rename(tmp_path / "baseline.jsonl")
+    scores, _ = run(problems, rows, "--baseline", str(tmp_path / "baseline.jsonl"))
+    assert scores["versus_baseline"]["n"] == 2
+
+
+def test_problems_without_predictions_are_counted_among_problems(run, capsys):
+    run([problem(0), problem(1)], [prediction(0, "5", sample=s) for s in range(4)])
+    assert "1 of 2 problems have no prediction" in capsys.readouterr().out

@@ -141,6 +141,48 @@ def test_a_vote_weighed_by_validation(run):
     assert set(equal["weights"].values()) == {1.0}
 
 
+def test_second_students_come_right_after_the_first_and_any_sample_counts(run):
+    problems = str(run.folder / "problems.jsonl")
+    rows = [
+        Prediction(problem_id=f"test{i}", text=f"ans = {5 + i}", style="program", sample=3)
+        for i in range(4)
+    ]
+    write_jsonl(run.folder / "second.jsonl", rows)
+    files = [str(run.folder / f"{name}.jsonl") for name in ("cot", "program", "second")]
+    argv = ["--problems", problems, "--out", str(run.folder / "two"), "--predictions", *files]
+    assert main(["ensemble", *argv]) == 0
+    scores = json.loads((run.folder / "two/scores.json").read_text())
+    assert scores["order"] == ["program", "program'", "cot"]
+    assert scores["styles"]["program'"] == {"accuracy": 0.25, "answered": 1.0}
+    assert scores["accuracy"] == 0.5 and scores["isolation"]
+    # The same as a run of its own.
+    assert main(["score", *argv[:4], "--predictions", str(run.folder / "second.jsonl")]) == 0
+    assert json.loads((run.folder / "two/scores.json").read_text())["accuracy"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (["cot", "cot"], "given twice"),
+        (["empty"], "no predictions"),
+        (["mixed"], "of the styles cot, program"),
+        ([""], "a folder"),
+    ],
+)
+def test_files_that_cannot_vote_are_named(run, capsys, files, says):
+    (run.folder / "empty.jsonl").touch()
+    rows = [
+        Prediction(problem_id=f"test{i}", text="ans = 5", style=style)
+        for i, style in enumerate(("cot", "program"))
+    ]
+    write_jsonl(run.folder / "mixed.jsonl", rows)
+    paths = [str(run.folder / f"{name}.jsonl") if name else str(run.folder) for name in files]
+    argv = ["--problems", str(run.folder / "problems.jsonl"), "--out", str(run.folder / "o")]
+    assert main(["ensemble", *argv, "--predictions", *paths]) == 2
+    said = capsys.readouterr().err
+    assert says in said and paths[0] in said
+
+
 def test_what_would_flatter_the_result_is_refused(run, capsys):
     run("--how", "votes", ok=False)
     run("--order", "cot", ok=False)

@@ -150,6 +150,15 @@ def test_lines_without_a_question_belong_to_the_solution_before():
     assert steps == [("How many?", "There are 3 * 12 = 36.")]
 
 
+def test_marks_inside_questions_and_around_them():
+    text = "How many is 2**3? ** 2**3 = 8.\n**How many?** ** **9.**\nHow?** 7"
+    assert socratic.parse(text) == [
+        ("How many is 2**3?", "2**3 = 8."),
+        ("How many?", "9."),
+        ("How?", "7"),
+    ]
+
+
 def test_gold_decompositions_come_with_the_problem():
     problem = Problem(**{**PROBLEM.__dict__, "meta": {"socratic": TEXT}})
     chain = formats.gold_chain(problem, style="socratic_iterative")

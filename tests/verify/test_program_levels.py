@@ -124,7 +124,7 @@ def test_started_by_somebody_else_than_root(command):
 
 
 COMMANDS = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 from t5distill.__main__ import main
 from t5distill.records import Prediction, Problem, write_jsonl
 folder = sys.argv[1]
@@ -136,7 +136,11 @@ score = ["score", "--problems", f"{folder}/problems.jsonl", "--predictions",
          f"{folder}/made.jsonl", "--out", f"{folder}/out"]
 said = io.StringIO()
 with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-    codes = [main(score), main([*score, "--allow-unsafe"])]
+    codes = []
+    for word in ("0", "false", "perhaps", ""):
+        os.environ["T5DISTILL_ALLOW_UNSAFE"] = word
+        codes.append(main(score))
+    codes.append(main([*score, "--allow-unsafe"]))
 print(json.dumps([codes, said.getvalue()]))
 """
 
@@ -144,8 +148,9 @@ print(json.dumps([codes, said.getvalue()]))
 def test_scoring_is_refused_until_the_risk_is_accepted(tmp_path):
     script = NO_NAMESPACES + COMMANDS.replace("sys.argv[1]", repr(str(tmp_path)))
     codes, said = results(script)
-    assert codes == [2, 0]
-    assert "found seccomp only" in said and "--allow-unsafe" in said
+    assert codes == [2, 2, 2, 2, 0]
+    assert "T5DISTILL_ALLOW_UNSAFE is 'perhaps'; wanted 1" in said
+    assert said.count("found seccomp only") == 3 and "--allow-unsafe" in said
     assert "programs were executed behind seccomp only" in said
     scores = json.loads((tmp_path / "out/scores.json").read_text())
     assert (scores["accuracy"], scores["isolation"]) == (1.0, ["seccomp only"])

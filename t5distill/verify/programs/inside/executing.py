@@ -8,7 +8,7 @@ import io
 import sys
 import textwrap
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from t5distill.formats.wrapping import unfenced
@@ -71,7 +71,7 @@ def compiled(source: str) -> types.CodeType:
 def _answer(names: dict[str, Any]) -> dict[str, Any]:
     """Ask a program that has ended for its answer."""
     solution = names.get("solution")
-    if isinstance(solution, types.FunctionType) and not _needs_arguments(solution):
+    if callable(solution) and not isinstance(solution, type) and not _needs_arguments(solution):
         found = solution()
         if found is not None:
             return render(found)
@@ -90,16 +90,28 @@ def _answer(names: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _needs_arguments(function: types.FunctionType) -> bool:
-    code = function.__code__
-    required = code.co_argcount - len(function.__defaults__ or ())
-    named = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
-    return required > 0 or named > 0
+def _needs_arguments(function: Callable[..., Any]) -> bool:
+    """Tell whether a function, decorated or bound perhaps, cannot be called as it stands."""
+    if isinstance(function, types.FunctionType) and not hasattr(function, "__wrapped__"):
+        # Nearly all; `inspect` would be filled by every fork.
+        code = function.__code__
+        required = code.co_argcount - len(function.__defaults__ or ())
+        named = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+        return required > 0 or named > 0
+    import inspect
+
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):
+        return True
+    return False
 
 
 def _failure(error: BaseException) -> str:
     """Return type, message and line of an exception."""
-    line = error.lineno if isinstance(error, SyntaxError) else None
+    if isinstance(error, SyntaxError):
+        return one_line(error)  # which names its line itself
+    line = None
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == NAME:

@@ -100,6 +100,9 @@ def _of_sympy(value: Any, sympy: Any, depth: int) -> dict[str, Any]:
         return _of_sympy(simple, sympy, depth) if simple is not None else _text(repr(float(number)))
     if number.is_Integer or number.is_Rational:
         return _of_sympy(number, sympy, depth)
+    real, imaginary = value.evalf(50).as_real_imag()
+    if real.is_Float and abs(imaginary) <= abs(real) * sympy.Float("1e-15"):
+        return _text(repr(float(real)))  # one of three real roots of a cubic: only rounding is left
     return _none(f"the answer is no real number: {str(value)[:80]}")
 
 
