@@ -107,8 +107,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         for task in arm.tasks:
             label = arm.name if len(arm.tasks) == 1 else f"{arm.name}: {_style(task)}"
             _decode(work, arm, task, label, report)
-    if "cot" in args.arms:
-        _variants(work, report)
+    for arm in arms:
+        if arm.name in ("cot", "socratic_iterative"):
+            _with_calculator(work, arm, report)
+        if arm.name == "cot":
+            _votes(work, arm, report)
     if "etd" in args.arms:
         _ensembles(work, report)
     _compare(work, report)
@@ -198,16 +201,20 @@ def _style(task: str) -> str:
     return task.removeprefix("embedded_").removesuffix(f"_{TEACHER}")
 
 
-def _variants(work: pathlib.Path, report: dict[str, Any]) -> None:
-    """Decode the student of chains of thought in other ways."""
-    [arm] = [arm for arm in ARMS if arm.name == "cot"]
-    [task] = arm.tasks
-    scores = json.loads((work / "cot/cot/scores.json").read_text())
+def _with_calculator(work: pathlib.Path, arm: Arm, report: dict[str, Any]) -> None:
+    """Correct a student's chains afterwards, and decode them with exact results."""
+    scores = json.loads((work / arm.name / arm.name / "scores.json").read_text())
     n = scores["n"]
     corrected = round(scores["calculator_after_decoding"] * n)
     after = statistics.wilson(corrected, n)
-    report["rows"]["cot + calculator after"] = {**after.accuracy(), "n": n}
-    _decode(work, arm, task, "cot + calculator inside", report, CALCULATOR=True)
+    report["rows"][f"{arm.name} + calculator after"] = {**after.accuracy(), "n": n}
+    label = f"{arm.name} + calculator inside"
+    _decode(work, arm, arm.tasks[0], label, report, CALCULATOR=True)
+
+
+def _votes(work: pathlib.Path, arm: Arm, report: dict[str, Any]) -> None:
+    """Sample several chains for each problem."""
+    [task], n = arm.tasks, report["rows"][arm.name]["n"]
     _decode(
         *(work, arm, task, f"cot vote@{VOTES}", report),
         DECODING="sample",
@@ -248,7 +255,7 @@ def _compare(work: pathlib.Path, report: dict[str, Any]) -> None:
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = [f"\n{'student':<26}{'right':>8}   {'95 % interval':<15}{'minus cot (paired)':>24}"]
+    lines = [f"\n{'student':<38}{'right':>8}   {'95 % interval':<15}{'minus cot (paired)':>24}"]
     for label, row in report["rows"].items():
         interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
         minus = ""
@@ -256,7 +263,7 @@ def _table(report: dict[str, Any]) -> str:
             minus = (
                 f"{100 * d['difference']:+.1f} ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
             )
-        line = f"{label:<26}{100 * row['accuracy']:>6.1f} %   {interval:<15}{minus:>24}"
+        line = f"{label:<38}{100 * row['accuracy']:>6.1f} %   {interval:<15}{minus:>24}"
         lines.append(line.rstrip())
     lines.append("\ntraining:")
     for arm, t in report["training"].items():

@@ -88,12 +88,9 @@ class Store:
     def add(self, index: int, turn: int, predictions: list[Prediction]) -> None:
         """Keep one turn of a problem in the partial file."""
         assert self._partial is not None
-        line = {
-            "index": index,
-            "turn": turn,
-            "predictions": [json.loads(to_json(p)) for p in predictions],
-        }
-        self._partial.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        records = ", ".join(map(to_json, predictions))
+        line = f'{{"index": {index}, "turn": {turn}, "predictions": [{records}]}}\n'
+        self._partial.write(line.encode())
         self._partial.flush()
 
     def finish(self, predictions: Iterable[Prediction]) -> None:

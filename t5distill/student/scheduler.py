@@ -127,6 +127,8 @@ class Scheduler:
         # (place in `encoded`, example, sample) of the rows that wait there.
         self.waiting: collections.deque[tuple[int, int, int]] = collections.deque()
         self.done: dict[int, dict[int, Output]] = {}
+        # Examples that are finished and not yet reported: that is done while the device decodes.
+        self.finished: list[tuple[int, list[Output]]] = []
         # A row needs as many places as it has tokens; outputs of a few tokens need few.
         self.ring = _STEPS
         self.steps = _STEPS if self.calculator is None else visit_steps(self.config, self.size)
@@ -146,6 +148,7 @@ class Scheduler:
                 self.refill()
             self.compact()
             self.visit()
+        self.report()
 
     def refill(self) -> None:
         """Start waiting rows in the free slots."""
@@ -244,6 +247,7 @@ class Scheduler:
             sampling=self.sampling,
             max_steps=self.steps,
         )
+        self.report()
         count = int(steps)
         emitted = np.asarray(emitted)[:, :count]
         self.collect(emitted, emitted if own is None else np.asarray(own)[:, :count])
@@ -305,7 +309,7 @@ class Scheduler:
                 self.store(row, finished)
 
     def store(self, row: Row, finished: bool) -> None:
-        """Keep a finished row; report its example when all samples are there."""
+        """Keep a finished row; its example is finished when all samples are there."""
         found = self.done.setdefault(row.example, {})
         counts = (row.watch.forced, row.watch.changed) if row.watch else (0, 0)
         found[row.sample] = Output(
@@ -313,4 +317,10 @@ class Scheduler:
         )
         if len(found) == self.samples:
             del self.done[row.example]
-            self.finish(row.example, [found[s] for s in range(self.samples)])
+            self.finished.append((row.example, [found[s] for s in range(self.samples)]))
+
+    def report(self) -> None:
+        """Hand over the examples that have been finished since the last time."""
+        finished, self.finished = self.finished, []
+        for example, outputs in finished:
+            self.finish(example, outputs)

@@ -32,6 +32,7 @@ def test_one_arm_from_problems_to_the_table(tmp_path, capsys):
 def test_every_arm_and_every_way_to_combine_them(tmp_path):
     report = run(tmp_path, *(arm.name for arm in styles.ARMS))
     expected = {"cot + calculator after", "cot + calculator inside", "cot vote@8"}
+    expected |= {"socratic_iterative + calculator inside"}
     expected |= {"etd: fallback", "etd: vote", "fu_2023: cot_in_context", "socratic_iterative"}
     assert expected <= set(report["rows"])
     assert [point["k"] for point in report["vote_curve"]] == [1, 2, 4, 8]
