@@ -22,6 +22,7 @@ from t5distill.errors import UserError, suggest
 from t5distill.formats import vocabulary as vocabularies
 
 CACHE_VARIABLE = "T5DISTILL_COMPILATION_CACHE"
+_SHORTEST_KEPT = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +50,9 @@ def start(args: argparse.Namespace) -> None:
     directory = os.environ.get(CACHE_VARIABLE, os.path.expanduser("~/.cache/t5distill/xla"))
     if directory:
         jax.config.update("jax_compilation_cache_dir", directory)
-        # Decoding has many small programs; JAX would keep only those of a second and more.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+        if _SHORTEST_KEPT not in os.environ:
+            # Decoding has many small programs; JAX would keep only those of a second and more.
+            jax.config.update(_SHORTEST_KEPT.lower(), 0.05)
     if args.multiprocess or args.coordinator_address:
         given = (args.coordinator_address, args.process_count, args.process_index)
         if args.coordinator_address and None in given:

@@ -1,5 +1,6 @@
 """The launchers as processes on real SeqIO tasks: train, stop, kill, resume, infer, eval."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -199,3 +200,53 @@ def test_mistakes_are_named_before_anything_is_written(
     assert main(["train", "--gin_file=gin/runs/train.gin", *RECIPE, *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("x/checkpoint_*"))
+
+
+@pytest.mark.soak
+def test_two_students_share_a_conversation(environment, tmp_path):
+    """One learns to ask, the other to solve; neither can do without the other."""
+    data = tmp_path / "data"
+    text = "How many have they? ** They have 3 * 4 = 12.\nHow many are left? ** 7 are.\n#### 7"
+    for split in ("train", "validation", "test"):
+        problems = [
+            dataclasses.replace(p, meta={**p.meta, "socratic": text})
+            for p in embedded.generate(count=6, seed=0, split=split)
+        ]
+        write_jsonl(data / "embedded" / f"{split}.jsonl", problems)
+    environment = {**environment, "T5DISTILL_DATA_DIR": str(data)}
+    students = {}
+    for role in ("ask", "solve"):
+        students[role] = tmp_path / role
+        task = f"'embedded_socratic_iterative_count_{role}'"
+        training = start(
+            environment,
+            "train",
+            MODEL_DIR=f"'{students[role]}'",
+            MIXTURE_OR_TASK_NAME=task,
+            TRAIN_STEPS="4",
+            TASK_FEATURE_LENGTHS="{'inputs': 384, 'targets': 64}",
+        )
+        finish(training)
+    macros = {
+        "CHECKPOINT_PATH": f"'{students['solve']}'",
+        "MIXTURE_OR_TASK_NAME": "'embedded_socratic_iterative_count'",
+        "TASK_FEATURE_LENGTHS": "{'inputs': 384, 'targets': 8}",
+        "VOCAB": "'byt5'",
+    }
+    settings = []
+    for name, more in (
+        ("pair", {"FIRST_CHECKPOINT_PATH": f"'{students['ask']}'"}),
+        ("alone", {}),
+        ("pair", {"FIRST_CHECKPOINT_PATH": f"'{students['ask']}'"}),
+    ):
+        out, _ = finish(
+            start(environment, "infer", INFER_OUTPUT_DIR=f"'{tmp_path / name}'", **macros, **more)
+        )
+        [path] = (tmp_path / name).glob("*-test.settings.json")
+        settings.append(json.loads(path.read_text())["settings"])
+    assert settings[0]["first"] != settings[0]["student"]
+    assert settings[1] == {k: v for k, v in settings[0].items() if k != "first"}
+    assert "6 were done" in out
+    [path] = (tmp_path / "pair").glob("*-test.jsonl")
+    predictions = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(p["meta"]["turns"] >= 3 for p in predictions)
