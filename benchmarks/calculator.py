@@ -12,65 +12,18 @@ Tokens are those that come out; what a row wrote in vain counts as time only.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 import time
 from typing import Any
 
-import jax
-import numpy as np
-
+from benchmarks.enlarging import NETWORKS, shaped
 from benchmarks.reporting import measured, median
 from t5distill import Student, formats
 from t5distill.records import Problem, read_jsonl
-from t5distill.student.config import T5Config
-from t5distill.student.network import abstract_model, parameters
 from t5distill.verify.calculator import check_steps
 
 Tree = dict[str, Any]
-
-
-def enlarged(student: Student, config: T5Config) -> Student:
-    """Return a student of the shape `config` that writes what `student` writes."""
-    small = student.config
-    wide = parameters(abstract_model(config))
-    whole = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), wide)
-
-    def heads(x: np.ndarray, axis: int) -> np.ndarray:
-        """Split the axis of all heads' dimensions into heads and dimensions."""
-        shape = [*x.shape]
-        shape[axis : axis + 1] = [small.num_heads, small.head_dim]
-        return x.reshape(shape)
-
-    def put(into: np.ndarray, path: tuple[str, ...], x: np.ndarray) -> None:
-        if path[-2] in ("query", "key", "value"):
-            place = into.reshape(config.emb_dim, config.num_heads, config.head_dim)
-            place[: small.emb_dim, : small.num_heads, : small.head_dim] = heads(x, 1)
-        elif path[-2] == "out":
-            place = into.reshape(config.num_heads, config.head_dim, config.emb_dim)
-            place[: small.num_heads, : small.head_dim, : small.emb_dim] = heads(x, 0)
-        else:
-            into[tuple(slice(n) for n in x.shape)] = x
-            if path[-1] == "scale":
-                # The mean of squares is over more dimensions, most of them zero.
-                into *= (small.emb_dim / config.emb_dim) ** 0.5
-
-    for keys, x in jax.tree_util.tree_flatten_with_path(student.params)[0]:
-        path = tuple(key.key for key in keys)
-        into = whole
-        for name in path:
-            into = into[name]
-        put(into, path, np.asarray(x))
-    embedding = whole["token_embedder"]["embedding"]
-    # A dimension that is small and positive everywhere keeps the further tokens unlikely.
-    embedding[:, -1] = 1e-3
-    whole["decoder"]["decoder_norm"]["scale"][-1] = 1.0
-    output = whole["decoder"]["logits_dense"]["kernel"]
-    output[:] = embedding.T * small.emb_dim**-0.5
-    output[-1] = 0.0
-    output[-1, small.vocab_size :] = -1e7
-    return Student(whole, config, vocabulary=student.vocabulary, style=student.style)
 
 
 def turn(student: Student, texts: list[str], args: argparse.Namespace, calculator: bool) -> Tree:
@@ -153,13 +106,8 @@ def run(args: argparse.Namespace) -> Tree:
     texts = [style.inputs(problem) for problem in problems]
     report: Tree = {"load_before": os.getloadavg(), "args": vars(args)}
     for name in args.networks:
-        if name == "as_trained":
-            network, count = student, args.count
-        else:
-            config = T5Config(relative_attention_num_buckets=32)
-            network = enlarged(student, dataclasses.replace(config, dtype=student.config.dtype))
-            count = args.count_small
-        report[name] = compare(network, texts[:count], args)
+        count = args.count if name == "as_trained" else args.count_small
+        report[name] = compare(shaped(student, name), texts[:count], args)
         print(told(name, report[name]), flush=True)
     report["load_after"] = os.getloadavg()
     print(f"load of the machine {report['load_before'][0]:.1f} to {report['load_after'][0]:.1f}")
@@ -171,8 +119,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--student", required=True, help="folder of a trained tiny student")
     parser.add_argument("--problems", required=True, help="JSONL of Problem that it answers")
-    networks = ("as_trained", "t5_1_1_small")
-    parser.add_argument("--networks", nargs="+", choices=networks, default=networks)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--rounds", type=int, default=7, help="turns of each way (7)")
     parser.add_argument("--count", type=int, default=600, help="problems a turn (600)")
     parser.add_argument("--count-small", type=int, default=48, help="with T5 1.1 small's shape")

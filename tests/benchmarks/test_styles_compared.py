@@ -39,6 +39,7 @@ def test_every_arm_and_every_way_to_combine_them(tmp_path):
     assert "minus_cot" in report["rows"]["program"]
     out = tmp_path / "socratic.json"
     arguments = ["--workdir", str(tmp_path), "--rounds", "2", "--count", "8", "--out", str(out)]
+    arguments += ["--networks", "as_trained"]
     assert socratic.main(arguments) == 0
-    speeds = json.loads(out.read_text())["problems_per_second"]
+    speeds = json.loads(out.read_text())["as_trained"]["problems_per_second"]
     assert {name: len(found) for name, found in speeds.items()} == dict.fromkeys(socratic.WAYS, 2)
