@@ -63,6 +63,8 @@ _ARROW = re.compile(r"\\(?:Long)?(?:[Rr]ightarrow|implies|iff)(?![A-Za-z])")
 _DOTTED = re.compile(
     r"(?:(?<!\.)\.{2,80}|(?<!…)…{1,9}|\\[cl]?dots) ?\([0-9A-Za-z*]{1,4}\) *$", re.MULTILINE
 )
+# A line in LaTeX's dollars, which are no currency.
+_MATH = re.compile(r"^ *\$\$?(?![ .0-9$])([^$\n]*)\$\$? *$", re.MULTILINE)
 _LATEX_TAG = re.compile(r"\\tag\*? ?\{[^{}\n]{1,20}\}")
 _INDEX = re.compile(r"_\{([A-Za-z0-9_]{1,40})\}")
 
@@ -72,7 +74,7 @@ def lines(text: str) -> list[str]:
     text = text.replace("\r\n", "\n").translate(plain.SAME_LENGTH).translate(plain.INVISIBLE)
     text = _HEADING.sub("\n", plain.own_part(text))
     text = _BOLD.sub(r"\1", text).replace("`", "").replace("√", " sqrt ").replace("¢", " cents")
-    text = _DOTTED.sub("", text)
+    text = _MATH.sub(r"\1", _DOTTED.sub("", text))
     if "\\" in text:
         # In LaTeX a double backslash ends a line and an ampersand aligns two.
         text = _ENVIRONMENT.sub("\n", text.replace("\\\\", "\n")).replace("&", "")

@@ -171,7 +171,7 @@ def _check_tail(piece: list[Token], dropped: list[list[Token]]) -> None:
         return  # a definition in words
     rounding.refuse_rounding(" ".join(t.text for t in piece))
     if len(piece) <= 3:
-        dropped.append(piece)
+        dropped.append(piece[:1])
 
 
 def _is_formal(line: str) -> bool:

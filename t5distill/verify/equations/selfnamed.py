@@ -31,7 +31,7 @@ def scopes(statements: list[list[Token]], alone: Set[str]) -> tuple[list[Set[str
     suspects: set[tuple[str, str]] = set()
     graph: dict[str, set[str]] = {}
     for tokens in statements:
-        sides = _sides(tokens)
+        sides = units.sides_of(tokens)
         lone = [s[0].text for s in sides if len(s) == 1 and s[0].kind == "name"]
         measured = set(_after_numbers(tokens))
         own = next((name for name in lone if name in measured), None)
@@ -57,12 +57,8 @@ def _after_numbers(tokens: list[Token]) -> Iterator[str]:
     for token in tokens:
         if token.kind not in ("name", "word"):
             after = token.kind in units.AFTER
-        elif after and _may_be_unit(token.text):
+        elif after and units.may_be_unit(token.text):
             yield token.text
-
-
-def _may_be_unit(name: str) -> bool:
-    return len(name) > 1 and name.isalpha() and name not in units.ASKED
 
 
 def _without(name: str, tokens: list[Token], alone: Set[str]) -> Set[str]:
@@ -72,7 +68,9 @@ def _without(name: str, tokens: list[Token], alone: Set[str]) -> Set[str]:
     mean either.
     """
     others = alone - {name}
-    rest = [s for s in _sides(units.settled(tokens, others)) if [t.text for t in s] != [name]]
+    rest = [
+        s for s in units.sides_of(units.settled(tokens, others)) if [t.text for t in s] != [name]
+    ]
     if any(t.text == name for side in rest for t in side):
         raise EquationProblem(f"{name!r} is an unknown and a unit")
     try:
@@ -107,16 +105,6 @@ def _depends(graph: dict[str, set[str]], name: str, on: str) -> bool:
         waiting += following - seen
         seen |= following
     return False
-
-
-def _sides(tokens: list[Token]) -> list[list[Token]]:
-    sides: list[list[Token]] = [[]]
-    for token in tokens:
-        if token.kind == "equals":
-            sides.append([])
-        else:
-            sides[-1].append(token)
-    return sides
 
 
 def _holds(tree: Tree, name: str) -> bool:

@@ -44,12 +44,14 @@ def standing_alone(statements: list[list[Token]]) -> set[str]:
     """Return the names that stand somewhere as an operand, rather than right after a number."""
     alone: set[str] = set()
     for tokens in statements:
+        own = {s[0].text for s in sides_of(tokens) if len(s) == 1 and may_be_unit(s[0].text)}
         i = 0
         while i < len(tokens):
             end = _run_end(tokens, i)
             if end > i:
-                # The h of "60 km/h" may be a unit as well.
-                i = end + 2 * (not _is_factor(tokens[i], alone) and _is_rate(tokens, end))
+                # The h of "60 km/h" may be a unit as well, and the box of "eggs = 12 eggs/box".
+                unit = tokens[i].text in own or not _is_factor(tokens[i], alone)
+                i = end + 2 * (unit and _is_rate(tokens, end))
             elif _is_price(tokens, i):
                 i += 2
             else:
@@ -58,6 +60,22 @@ def standing_alone(statements: list[list[Token]]) -> set[str]:
                     alone.add(token.text)
                 i += 1
     return alone
+
+
+def sides_of(tokens: list[Token]) -> list[list[Token]]:
+    """Return the sides of an equation."""
+    sides: list[list[Token]] = [[]]
+    for token in tokens:
+        if token.kind == "equals":
+            sides.append([])
+        else:
+            sides[-1].append(token)
+    return sides
+
+
+def may_be_unit(name: str) -> bool:
+    """Tell a word from the names that are unknowns after a number too, `x` and `x_1` and `ans`."""
+    return len(name) > 1 and name.isalpha() and name not in ASKED
 
 
 def settled(
@@ -210,7 +228,7 @@ def _is_price(tokens: list[Token], i: int) -> bool:
         return False
     name = tokens[i + 1].text
     money = dimensions.currency_mark(tokens[i - 1])
-    return money is not None and len(name) > 1 and name.isalpha() and name not in ASKED
+    return money is not None and may_be_unit(name)
 
 
 def _is_rate_of(name: str, alone: Set[str]) -> bool:
