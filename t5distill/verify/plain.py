@@ -137,6 +137,8 @@ def from_latex(text: str) -> str:
     text = _SPACES.sub(" ", _DROPPED.sub("", text))
     for _ in range(8):
         unwrapped = _FRACTION.sub(_plain_fraction, _WRAPPED.sub(_plain_words, text))
+        # In brackets of its own, or the exponent of \sqrt[3]{8}^2 would hold both.
+        unwrapped = re.sub(r"\\sqrt ?\[([1-9][0-9]?)\] ?\{([^{}]*)\}", r"((\2)^(1/\1))", unwrapped)
         unwrapped = re.sub(r"\\sqrt ?\{([^{}]*)\}", r"\\sqrt(\1)", unwrapped)
         unwrapped = re.sub(r"\^\{([0-9])\}", r"^\1", unwrapped)
         unwrapped = re.sub(r"\^\{([^{}]*)\}", r"^(\1)", unwrapped)

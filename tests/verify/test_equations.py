@@ -28,7 +28,7 @@ PROMPT = json.loads(
 
 
 def test_golden_file_is_large_and_names_are_distinct():
-    assert len(CASES) >= 120
+    assert len(CASES) >= 330
     assert len({case["name"] for case in CASES}) == len(CASES)
     assert {case["status"] for case in CASES} >= {
         "value",
@@ -122,3 +122,45 @@ def test_importing_the_solver_stays_light():
     )
     assert "t5distill.verify.equations.solving" in done.stdout.split()
     assert not {"sympy", "mpmath", "numpy", "jax", "tensorflow"} & set(done.stdout.split())
+
+
+UNITS_OF_ONE_DIMENSION = [
+    *(("hours", "minutes"), ("days", "hours"), ("weeks", "days"), ("minutes", "seconds")),
+    *(("feet", "inches"), ("yards", "feet"), ("km", "meters"), ("meters", "cm")),
+    *(("pounds", "ounces"), ("kg", "grams"), ("gallons", "cups"), ("liters", "ml")),
+    *(("dollars", "cents"), ("pounds", "pence"), ("euros", "cents")),
+]
+
+
+@pytest.mark.parametrize("units", UNITS_OF_ONE_DIMENSION, ids="-".join)
+@given(one=st.integers(1, 99), other=st.integers(1, 99), sign=st.sampled_from("+-"))
+def test_no_sum_is_in_two_units(units, one, other, sign):
+    for first, second in (units, units[::-1]):
+        outcome = solve_equations(f"ans = {one} {first} {sign} {other} {second}")
+        assert outcome.status == "rejected", outcome
+        through_names = f"a = {one} {first}\nb = {other} {second}\nans = a {sign} b"
+        assert solve_equations(through_names).status == "rejected"
+        same = solve_equations(f"ans = {one} {first} {sign} {other} {first}")
+        assert same.value == str(one + other if sign == "+" else one - other)
+
+
+@given(
+    name=st.sampled_from(["eggs", "hours", "students", "dollars", "widgets", "apples"]),
+    terms=st.lists(st.integers(1, 50), min_size=1, max_size=4),
+)
+def test_a_name_set_to_numbers_of_itself_is_their_sum(name, terms):
+    right = " + ".join(f"{term} {name}" for term in terms)
+    outcome = solve_equations(f"{name} = {right}\nans = {name} * 2")
+    assert outcome.value == str(2 * sum(terms))
+
+
+@given(st.integers(-999, 999), st.integers(1, 999), st.integers(1, 4))
+def test_a_rounded_result_leaves_the_exact_value(top, bottom, count):
+    exact = Fraction(top, bottom)
+    written = f"{float(round(exact, count)):.{count}f}"
+    outcome = solve_equations(f"ans = {top}/{bottom} = {written}")
+    assert outcome.value is not None, outcome
+    assert Fraction(outcome.value) == exact
+    unit = Fraction(1, 10**count)
+    beside = solve_equations(f"ans = {top}/{bottom} = {float(exact + 2 * unit):.{count}f}")
+    assert beside.status == "inconsistent", beside

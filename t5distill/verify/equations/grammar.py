@@ -157,6 +157,8 @@ class _Parser:
             if not self.take("close", _BRACKETS[token.text]):
                 raise EquationProblem("a bracket is not closed")
         elif token.kind == "root":
+            if (index := self.peek()) and index.text == "[":
+                raise EquationProblem("a root with an index in brackets")
             radicand, _ = self.atom(depth + 1)
             tree = ("^", radicand, HALF)
         else:

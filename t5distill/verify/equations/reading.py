@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from t5distill.verify.equations import lexer, units
+from t5distill.verify.equations import dimensions, lexer, rounding, selfnamed, units
 from t5distill.verify.equations.grammar import EquationProblem, Tree, parse
 from t5distill.verify.tokens import Token, words
 
@@ -24,6 +24,8 @@ _LEADS = frozenset(
         "need needs can write solve first next"
     )
 )
+# Words before "answer", as in "the final answer = 5".
+_ARTICLES = frozenset(words("the our my final correct"))
 # Words that make a phrase say something in numbers, so that it cannot be left out.
 _ARITHMETIC_WORDS = frozenset(
     words(
@@ -47,11 +49,14 @@ class System:
       equations: the sides of each, two or more.
       asked: the unknown that is asked for, or None.
       unknowns: every unknown, in order of appearance.
+      places: of each equation the decimals of the number at its end, which may be a rounded one;
+        see `rounding.places`.
     """
 
     equations: list[list[Tree]]
     asked: str | None
     unknowns: list[str]
+    places: list[int | None]
 
 
 def read(text: str) -> System:
@@ -63,14 +68,42 @@ def read(text: str) -> System:
     """
     if len(text) > MAX_CHARACTERS:
         raise EquationProblem(f"more than {MAX_CHARACTERS} characters")
-    statements = [split for s in _statements(text) for split in _put_newlines_back(s)]
+    dropped: list[list[Token]] = []
+    statements = [split for s in _statements(text, dropped) for split in _put_newlines_back(s)]
     if len(statements) > MAX_EQUATIONS:
         raise EquationProblem(f"more than {MAX_EQUATIONS} equations")
     alone = units.standing_alone(statements)
-    statements = [units.settled(tokens, alone) for tokens in statements]
-    equations = [parse(tokens) for tokens in statements]
-    unknowns = list(dict.fromkeys(t.text for s in statements for t in s if t.kind == "name"))
-    return System(equations, _asked(text, statements, unknowns), unknowns)
+    _check_dropped(dropped, alone)
+    settled = _settled(statements, alone)
+    equations = [parse(tokens) for tokens in settled]
+    unknowns = list(dict.fromkeys(t.text for s in settled for t in s if t.kind == "name"))
+    places = [rounding.places(tokens) for tokens in settled]
+    return System(equations, _asked(text, settled, unknowns), unknowns, places)
+
+
+def _settled(statements: list[list[Token]], alone: set[str]) -> list[list[Token]]:
+    """Return the statements without units, where no unit is mistaken for an unknown."""
+    scopes, both = selfnamed.scopes(statements, alone)
+    pairs = list(zip(statements, scopes, strict=True))
+    settled = [units.settled(tokens, scope, both) for tokens, scope in pairs]
+    if dimensions.several_units(statements):
+        dimensions.check([units.settled(tokens, s, both, marked=True) for tokens, s in pairs])
+    return settled
+
+
+def _check_dropped(dropped: list[list[Token]], alone: set[str]) -> None:
+    """Refuse where what was taken for a definition or a remark holds an unknown.
+
+    Raises:
+      EquationProblem: it may be a product, as in "z = x y", or a second value: "ans = x, y".
+    """
+    for tokens in dropped:
+        name, phrase = _name_and_phrase(tokens)
+        if [t.text for t in name if t.text in units.ASKED]:
+            raise EquationProblem(f"{name[0].text!r} is set to words: {_shown(tokens)!r}")
+        unknown = next((t.text for t in phrase if t.text in alone), None)
+        if unknown:
+            raise EquationProblem(f"{_shown(tokens)!r} holds the unknown {unknown!r}")
 
 
 def _asked(text: str, statements: list[list[Token]], unknowns: list[str]) -> str | None:
@@ -86,9 +119,12 @@ def _asked(text: str, statements: list[list[Token]], unknowns: list[str]) -> str
     return unknowns[0] if len(unknowns) == 1 else None
 
 
-def _statements(text: str) -> Iterator[list[Token]]:
-    """Yield the tokens of every equation, once each: a looping student repeats itself."""
-    written = [_COMMENT.sub("", line).strip() for line in lexer.lines(text)]
+def _statements(text: str, dropped: list[list[Token]]) -> Iterator[list[Token]]:
+    """Yield the tokens of every equation, once each: a looping student repeats itself.
+
+    What is left out though it may hold an unknown goes to `dropped`.
+    """
+    written = [_without_comment(line) for line in lexer.lines(text)]
     written = [line for line in dict.fromkeys(written) if _is_formal(line)]
     if len(written) > MAX_LINES:
         raise EquationProblem(f"more than {MAX_LINES} lines of equations")
@@ -109,13 +145,33 @@ def _statements(text: str) -> Iterator[list[Token]]:
         tokens = lexer.tokenize(line)
         if len(tokens) > MAX_TOKENS:
             raise EquationProblem(f"more than {MAX_TOKENS} signs on a line")
+        after = True  # at the beginning of a line, or after an equation
         for piece in _pieces(_without_remarks(tokens)):
-            statement = _equation(piece)
+            statement = _equation(piece, dropped)
+            if after and statement is None:
+                _check_tail(piece, dropped)
+            after = statement is not None
             if statement and (label := _trailing_number(statement)):
                 numbered = _next_number(label, numbered)
                 statement = statement[:-3]
             if statement:
                 yield statement
+
+
+def _without_comment(line: str) -> str:
+    """Return a line without its comment, unless that speaks of the value beside it."""
+    if (found := _COMMENT.search(line)) and "=" in line[: found.start()]:
+        rounding.refuse_rounding(found[0])
+    return _COMMENT.sub("", line).strip()
+
+
+def _check_tail(piece: list[Token], dropped: list[list[Token]]) -> None:
+    """Keep what may be a second value, as the y of "ans = x, y"."""
+    if any(t.kind == "equals" for t in piece):
+        return  # a definition in words
+    rounding.refuse_rounding(" ".join(t.text for t in piece))
+    if len(piece) <= 3:
+        dropped.append(piece[:1])
 
 
 def _is_formal(line: str) -> bool:
@@ -157,6 +213,7 @@ def _without_remarks(tokens: list[Token]) -> list[Token]:
         if start >= 0 and kept[start].kind == "open" and count >= 2:
             apart = not start or kept[start - 1].end < kept[start].start
             if apart and kept[start + 1].kind in ("name", "word"):
+                rounding.refuse_rounding(" ".join(t.text for t in kept[start:]))
                 del kept[start:]
     return kept
 
@@ -177,8 +234,11 @@ def _pieces(tokens: list[Token]) -> Iterator[list[Token]]:
         yield piece
 
 
-def _equation(tokens: list[Token]) -> list[Token] | None:
-    """Return the equation of a piece without label and lead-in, or None where it is prose."""
+def _equation(tokens: list[Token], dropped: list[list[Token]]) -> list[Token] | None:
+    """Return the equation of a piece without label and lead-in, or None where it is prose.
+
+    A definition in words goes to `dropped`.
+    """
     equals = [i for i, t in enumerate(tokens) if t.kind == "equals"]
     if not equals:
         if any(_COMPARISON.fullmatch(t.text) for t in tokens):
@@ -192,7 +252,10 @@ def _equation(tokens: list[Token]) -> list[Token] | None:
             raise EquationProblem("a colon in an equation")
         tokens = tokens[colons[-1] + 1 :]
     tokens = _without_lead(tokens)
-    return None if _is_definition(tokens) else tokens
+    if _is_definition(tokens):
+        dropped.append(tokens)
+        return None
+    return tokens
 
 
 def _without_lead(tokens: list[Token]) -> list[Token]:
@@ -206,22 +269,32 @@ def _without_lead(tokens: list[Token]) -> list[Token]:
     sign = tokens[count].kind in ("op", "equals", "percent")
     start = count - 1 if sign else count
     leads = start and tokens[start - 1].text.lower() in _LEADS
+    if sign and tokens[start].text in units.ASKED:
+        before = {t.text.lower() for t in tokens[:start]}
+        leads = leads or before <= _LEADS | _ARTICLES
     return tokens[start:] if leads else tokens
 
 
 def _is_definition(tokens: list[Token]) -> bool:
     """Tell a definition in words, such as "x = the number of apples"."""
-    equals = [i for i, t in enumerate(tokens) if t.kind == "equals"]
-    if len(equals) != 1:
+    if sum(t.kind == "equals" for t in tokens) != 1:
         return False
-    sides = sorted((tokens[: equals[0]], tokens[equals[0] + 1 :]), key=len)
-    name, phrase = sides
+    name, phrase = _name_and_phrase(tokens)
     if [t.kind for t in name] != ["name"]:
         return False
     if len(phrase) < 2 or not all(t.text.replace("'", "").isalpha() for t in phrase[:2]):
         return False
     signs = any(t.kind in ("op", "bad") and t.text != "of" for t in phrase)
     return not signs and not any(t.text.lower() in _ARITHMETIC_WORDS for t in phrase)
+
+
+def _name_and_phrase(tokens: list[Token]) -> tuple[list[Token], list[Token]]:
+    """Return the shorter and the longer side of an equation; without equals, none and all."""
+    equals = next((i for i, t in enumerate(tokens) if t.kind == "equals"), None)
+    if equals is None:
+        return [], tokens
+    shorter, longer = sorted((tokens[:equals], tokens[equals + 1 :]), key=len)
+    return shorter, longer
 
 
 def _put_newlines_back(tokens: list[Token]) -> list[list[Token]]:

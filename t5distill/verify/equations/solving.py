@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 from t5distill.verify.equations.grammar import EquationProblem, Tree
@@ -19,10 +22,14 @@ from t5distill.verify.equations.polynomials import (
     evaluate,
 )
 from t5distill.verify.equations.reading import System, read
+from t5distill.verify.equations.rounding import is_rounded
 from t5distill.verify.outcomes import Outcome
 from t5distill.verify.programs.running import run_job
 from t5distill.verify.quantities import canonical
 
+# How close two numbers are of which one may be the other, rounded.
+_NEAR = Fraction(1, 50)
+_MAY_BE_ROUNDED = "a rounded result is no exact one"
 # Operations on short coefficients, about a second of them.
 MAX_WORK = 400_000
 
@@ -60,10 +67,11 @@ def solve_equations(text: str, *, allow_unsafe: bool = False) -> Outcome:
 def _solve(system: System, asked: str, *, allow_unsafe: bool) -> Outcome:
     work = Work(MAX_WORK)
     linear = Linear(work)
-    pairs = [(sides[0], side) for sides in system.equations for side in sides[1:]]
-    pending, divisors = _eliminate(pairs, linear, work)
+    pending, divisors = _eliminate(_pairs(system.equations), linear, work)
+    if not linear.consistent and any(system.places):
+        linear, pending, divisors = _with_rounded_results(system, work)
     if not linear.consistent:
-        return Outcome(status="inconsistent", detail=_contradiction(pairs))
+        return Outcome(status="inconsistent", detail=_contradiction(system, linear, work))
     divisors = [evaluate(_tree(d), linear.solved, work)[0] for d in divisors]
     if not all(divisors):
         return Outcome(status="inconsistent", detail="a division by zero")
@@ -81,7 +89,60 @@ def _solve(system: System, asked: str, *, allow_unsafe: bool) -> Outcome:
         "nonzero": [_message(_tree(d), {}) for d in divisors if constant(d) is None],
         "asked": _message(_tree(wanted), {}),
     }
-    return _in_sandbox(request, allow_unsafe=allow_unsafe)
+    outcome = _in_sandbox(request, allow_unsafe=allow_unsafe)
+    if outcome.status == "inconsistent" and any(system.places):
+        return dataclasses.replace(outcome, detail=f"{outcome.detail}; {_MAY_BE_ROUNDED}")
+    return outcome
+
+
+def _pairs(equations: Iterable[list[Tree]]) -> list[tuple[Tree, Tree]]:
+    return [(sides[0], side) for sides in equations for side in sides[1:]]
+
+
+def _with_rounded_results(
+    system: System, work: Work
+) -> tuple[Linear, list[tuple[Tree, Tree]], list[Polynomial]]:
+    """Solve a system in which the last member of a chain may be the one before it, rounded.
+
+    In `x = 10/3 = 3.33` the exact value counts, and 3.33 only has to be that, rounded.
+
+    Returns:
+      the system without such members, and what `_eliminate` returns. Not consistent where one of
+      them is no rounded value.
+    """
+    ends = {i for i, count in enumerate(system.places) if count}
+    while True:
+        linear = Linear(work)
+        kept = [s[:-1] if i in ends else s for i, s in enumerate(system.equations)]
+        pending, divisors = _eliminate(_pairs(kept), linear, work)
+        if not linear.consistent:
+            return linear, pending, divisors
+        # What only its end gives a value is an equation, as in `a = b = 2.5`, and first of all
+        # where a name stands before it: what is rounded is the result of an expression.
+        values = {i: _value(system.equations[i][-2], linear, work) for i in ends}
+        free = {i for i, value in values.items() if value is None}
+        if not free:
+            break
+        ends -= {i for i in free if system.equations[i][-2][0] == "name"} or free
+    for i in ends:
+        exact, written = values[i], _value(system.equations[i][-1], linear, work)
+        if (
+            exact is None
+            or written is None
+            or not is_rounded(exact, written, system.places[i] or 0)
+        ):
+            linear.consistent = False
+    return linear, pending, divisors
+
+
+def _value(tree: Tree, linear: Linear, work: Work) -> Fraction | None:
+    """Return the value of a tree where what is known gives it one."""
+    try:
+        top, bottom = evaluate(tree, linear.solved, work)
+    except (NotPolynomial, NoValue):
+        return None
+    numerator, denominator = constant(top), constant(bottom)
+    return numerator / denominator if numerator is not None and denominator else None
 
 
 def _eliminate(
@@ -158,10 +219,17 @@ def _message(tree: Tree, known: Mapping[str, Polynomial]) -> list[Any]:
     return [kind, *(_message(part, known) for part in tree[1:])]
 
 
-def _contradiction(pairs: list[tuple[Tree, Tree]]) -> str:
-    """Say why equations contradict each other, in particular where they are meant as a program."""
+def _contradiction(system: System, linear: Linear, work: Work) -> str:
+    """Say why equations contradict each other: rounded results, or steps of a program."""
+    for sides in system.equations:
+        values = [v for side in sides if (v := _value(side, linear, work)) is not None]
+        for one, other in itertools.pairwise(values):
+            whole = other.denominator == 1 and abs(one - other) < 1
+            if one != other and (whole or abs(one - other) <= _NEAR * abs(one)):
+                first, second = (canonical(v, as_decimal=False) for v in (one, other))
+                return f"{first} is not equal to {second}: {_MAY_BE_ROUNDED}"
     seen: set[str] = set()
-    for left, _ in pairs:
+    for left, *_ in system.equations:
         if left[0] == "name" and left[1] in seen:
             return (
                 f"{left[1]!r} is set twice: equations hold all at once, they are no steps of a "
