@@ -95,11 +95,12 @@ def _check_dropped(dropped: list[list[Token]], alone: set[str]) -> None:
     """Refuse where what was taken for a definition or a remark holds an unknown.
 
     Raises:
-      EquationProblem: it may be a product, as in "z = x y", or a second value: "ans = x, y".
+      EquationProblem: it may be a product, as in "z = x y", or a second value: "ans = x, y"; or
+        what is asked is said in words only.
     """
     for tokens in dropped:
         name, phrase = _name_and_phrase(tokens)
-        if [t.text for t in name if t.text in units.ASKED]:
+        if any(t.text in units.ASKED and t.text not in alone for t in name):
             raise EquationProblem(f"{name[0].text!r} is set to words: {_shown(tokens)!r}")
         unknown = next((t.text for t in phrase if t.text in alone), None)
         if unknown:
