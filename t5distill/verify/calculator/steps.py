@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from t5distill.verify.arithmetic import ArithmeticProblem, value_of, with_mixed_numbers
-from t5distill.verify.calculator import doubt
+from t5distill.verify.calculator import context, doubt
 from t5distill.verify.calculator.memory import Memory
 from t5distill.verify.calculator.results import Result, number_of, read_result
 from t5distill.verify.chains import MAGNITUDES, Chain, Segment, chains
@@ -24,6 +24,7 @@ _NAME = re.compile(r"(?<!\w)[A-Z][a-z]\w*[^=]{0,60}=")
 _LONGEST = 100_000
 ANNOTATION = re.compile(r"<<([^<>\n]{0,400})>>")
 _BULLET = re.compile(r"^ {0,8}- (?=\S)", re.MULTILINE)
+_FRACTION = re.compile(r"(\\[dtc]?frac)\{([0-9]{1,9})\}\{([0-9]{1,9})\}")
 _THIRDS = re.compile(r"[0-9]*\.(?:3{2,}|6+[67]|1?6+[67]|83+)|33|66|67")
 
 
@@ -103,18 +104,27 @@ def awaited(text: str, memory: Memory) -> Known | None:
         return None
     cut = dataclasses.replace(place.chain, segments=before)
     walked = _walk_chain(place._replace(chain=cut), memory)
+    agreed = True
     while True:
         try:
-            next(walked)
+            agreed &= next(walked).step.ok
         except StopIteration as end:
-            return end.value
+            known = end.value
+            break
+    # "- 3 + 5": a bullet or a sign. And of members that disagree, which one is meant?
+    signed = place.bullet and known is not None and known.segment is before[0]
+    return known if agreed and not signed else None
 
 
 def _places(text: str) -> Iterator[_Place]:
     """Yield the chains of `text` with what stands around them."""
     characters = text[:_LONGEST].translate(SAME_LENGTH).translate(ARITHMETIC)
-    bullets = {m.end() for m in _BULLET.finditer(characters)}
-    characters = _BULLET.sub(lambda m: " " * len(m[0]), characters)
+    if "frac{" in characters:
+        characters = _FRACTION.sub(_bracketed, characters)
+    bullets: set[int] = set()
+    if "- " in characters:
+        bullets = {m.end() for m in _BULLET.finditer(characters)}
+        characters = _BULLET.sub(lambda m: " " * len(m[0]), characters)
     tokens = with_mixed_numbers(tokenize(characters))
     before: Chain | None = None
     for chain in chains(tokens):
@@ -127,6 +137,18 @@ def _places(text: str) -> Iterator[_Place]:
             left = doubt.DOUBTFUL
         yield _Place(text, tokens, chain, left, bullet)
         before = chain
+
+
+def _bracketed(found: re.Match[str]) -> str:
+    r"""Write `\frac{3}{4}` as `(3/4)` in as many characters, so that positions stay true.
+
+    Behind a number or letter it is no factor (`2\frac{1}{2}`), and stays what nobody reads.
+    """
+    command, top, bottom = found.groups()
+    before = found.string[found.start() - 1 : found.start()]
+    if before.isalnum() or before == ")":
+        return found[0]
+    return f"({' ' * len(command)}{top}/ {bottom})"
 
 
 def _walk_chain(place: _Place, memory: Memory) -> Generator[Found, None, Known | None]:
@@ -148,6 +170,10 @@ def _walk_chain(place: _Place, memory: Memory) -> Generator[Found, None, Known |
             value = None  # "= 34 170 pennies": a result and what follows it, without a line break
         if value is not None and i == 0 and place.left is not None:
             value = None if place.left == doubt.CUT else value._replace(doubtful=True)
+        if value is not None and context.whole_is_meant(
+            place.tokens, place.chain, segment, value.plain
+        ):
+            value = value._replace(doubtful=True)
         if segment.operators or value is None:
             noted = [number for _, number in segment.notes]
             memory.carry_text([t for t in segment.numbers if t not in noted])
@@ -189,6 +215,10 @@ def _compared(
     Either it has that value (a simplification), or it begins with a number that states it
     ("5 + 3 = 8 + 2 = 10", sloppy but common) and sets a new one. Where that number stands
     elsewhere in it, or decimals have been rounded, the new value counts and nothing is said.
+
+    Where the two disagree, a simpler expression is a slip of the one before it, whose value the
+    next has to state. Of two that are as long nobody can say which one is meant ("5 * 3 = 4 * 4"),
+    nor whether "7 + 3 * 2 = 10 * 2" only lacks brackets: then what follows is never wrong.
     """
     text, segment = place.text, value.segment
     pair = (value.plain, known.plain) if known.doubtful else (value.exact, known.exact)
@@ -203,9 +233,13 @@ def _compared(
     rounded = rounded and abs(value.exact - known.exact) * 100 < abs(known.exact)
     if run_on or rounded or known.doubtful or value.doubtful:
         return None, value
+    own = value._replace(doubtful=True)
+    if doubt.without_brackets(known.segment, segment):
+        return None, own
     if segment is place.chain.segments[-1] and not doubt.ended(place.tokens, place.chain):
         return None, known
-    return _simplified(text, known, segment, ok=False), known
+    simpler = len(segment.operators) < len(known.segment.operators)
+    return _simplified(text, known, segment, ok=False), known if simpler else own
 
 
 def _reversed(place: _Place, memory: Memory) -> Known | None:
@@ -234,7 +268,9 @@ def _evaluated(text: str, segment: Segment, memory: Memory) -> Known | None:
             exact = value_of(memory.carried(segment.tokens, rounded=True))
     except ArithmeticProblem:
         return None
-    doubtful = bool(segment.operators) and doubt.ambiguous(text, segment)
+    doubtful = bool(segment.operators) and (
+        doubt.ambiguous(text, segment) or context.means_otherwise(segment)
+    )
     return Known(segment, plain, written, exact, segment.kinds, doubtful)
 
 
@@ -260,7 +296,8 @@ def _stated(
 ) -> Found | None:
     """Compare the number that opens `segment` with the known value, and settle it."""
     text, result = place.text, read_result(place.text, segment)
-    assert result is not None, "a segment with a value and no operator is a number"
+    if result is None:
+        return None  # "+3", "-(-3)": signs that nobody has to write
     agreed = _agreed(known, segment, result)
     if agreed is None:
         agreed = _as_thirds(known, segment, result)
@@ -292,6 +329,8 @@ def _undecidable(
     """Tell whether a result that disagrees may be right in a sense that nobody wrote down."""
     values = {known.plain, known.written, known.exact}
     between = min(known.written, known.exact) <= result.value <= max(known.written, known.exact)
+    if context.means_otherwise(segment):
+        return True
     if _convertible(known, segment) or (between and known.written != known.exact):
         return True
     scale = 100 if result.percent else 1
