@@ -19,14 +19,18 @@ _LABELS = frozenset(
     for label in LABELS.split()
     for form in ((label[:-2], label[:-2] + "s") if label.endswith("s?") else (label,))
 )
-_PARTS = frozenset(PARTS_AFTER_FIGURES) | {p.removesuffix("s") for p in PARTS_AFTER_FIGURES}
-_PARTS = (_PARTS - {"halve"}) | {"half", "quarter", "quarters"}
+_SEVERAL_PARTS = frozenset(PARTS_AFTER_FIGURES) | frozenset(
+    words("twelfths fifteenths sixteenths twentieths hundredths thousandths")
+)
+_PARTS = _SEVERAL_PARTS | {p.removesuffix("s") for p in _SEVERAL_PARTS - {"halves"}}
+_PARTS |= {"half", "quarter", "quarters"}
 # Right before an expression (or with "of", "the", "his" between) these take all of it, or a part.
 _SCALES = frozenset(
     words(
         "twice double triple thrice quadruple percent percents percentage times plus minus "
         "negative divided multiplied over less than root sqrt square cube cubed squared abs max "
-        "min floor ceil ceiling average mean median gcd lcm hcf per mod modulo part rounded choose"
+        "min floor ceil ceiling average mean median gcd lcm hcf per mod modulo part share portion "
+        "rounded choose ncr npr"
     )
 )
 _SCALES |= _PARTS | MAGNITUDES | {f"{m}s" for m in MAGNITUDES}
@@ -64,9 +68,15 @@ _WHOLE = frozenset(
     )
 )
 # After an operand these make another number of it: "3 squared", "10 percent", "7 / 2 rounded".
-_AFTER_OPERAND = frozenset(
-    words("squared cubed percent percents pct rounded truncated factorial tens mod modulo choose")
-) | frozenset(PARTS_AFTER_FIGURES)
+_AFTER_OPERAND = (
+    frozenset(
+        words(
+            "squared cubed doubled tripled halved percent percents pct rounded truncated floored "
+            "factorial tens mod modulo choose"
+        )
+    )
+    | _SEVERAL_PARTS
+)
 # "2 hours 30 minutes", "3 dollars and 50 cents", "5 feet 3 inches", "3 lbs 4 oz".
 _MEASURES = frozenset(
     words(
@@ -142,8 +152,8 @@ def _applied(tokens: list[Token], i: int, segment: Segment) -> bool:
 
 def _compound(tokens: list[Token], i: int, chain: Chain) -> bool:
     """Tell whether the head of a chain is the second part of "2 hours and 30 minutes"."""
-    joined = tokens[i].text in ("and", ",")
-    i -= joined
+    while i > 0 and tokens[i].text in ("and", ","):
+        i -= 1
     if i < 1 or not _is_measure(tokens[i]) or tokens[chain.first].kind != "number":
         return False
     if tokens[i - 1].kind != "number" and tokens[i - 1].text not in _COUNTS:

@@ -14,17 +14,13 @@ from typing import NamedTuple
 from t5distill.verify.arithmetic import ArithmeticProblem, value_of, with_mixed_numbers
 from t5distill.verify.calculator import context, doubt
 from t5distill.verify.calculator.memory import Memory
+from t5distill.verify.calculator.places import Place, places
 from t5distill.verify.calculator.results import Result, number_of, read_result
-from t5distill.verify.chains import MAGNITUDES, Chain, Segment, chains
-from t5distill.verify.plain import ARITHMETIC, SAME_LENGTH
+from t5distill.verify.chains import MAGNITUDES, Segment, chains
 from t5distill.verify.tokens import Token, tokenize
 
 _NAME = re.compile(r"(?<!\w)[A-Z][a-z]\w*[^=]{0,60}=")
-# No chain of thought is longer; what a looping student writes beyond it is left as it is.
-_LONGEST = 100_000
 ANNOTATION = re.compile(r"<<([^<>\n]{0,400})>>")
-_BULLET = re.compile(r"^ {0,8}- (?=\S)", re.MULTILINE)
-_FRACTION = re.compile(r"(\\[dtc]?frac)\{([0-9]{1,9})\}\{([0-9]{1,9})\}")
 _THIRDS = re.compile(r"[0-9]*\.(?:3{2,}|6+[67]|1?6+[67]|83+)|33|66|67")
 
 
@@ -68,19 +64,9 @@ class Found(NamedTuple):
     source: list[Token] | None = None
 
 
-class _Place(NamedTuple):
-    """A chain and where it stands."""
-
-    text: str
-    tokens: list[Token]
-    chain: Chain
-    left: str | None = None  # what `doubt.left_side` says of it
-    bullet: bool = False  # a dash at the start of the line was taken for a bullet
-
-
 def walk(text: str, memory: Memory) -> Iterator[Found]:
     """Yield the decidable equations of `text` in order; `memory` gathers the corrections."""
-    for place in _places(text):
+    for place in places(text):
         memory.read(place.tokens, place.chain.first)
         yield from _walk_chain(place, memory)
 
@@ -90,7 +76,7 @@ def awaited(text: str, memory: Memory) -> Known | None:
 
     `text` ends in an equals sign, with no more than spaces and a currency sign behind it.
     """
-    found = list(_places(text))
+    found = list(places(text))
     if not found or found[-1].tokens[-1].kind not in ("equals", "currency"):
         return None
     for place in found[:-1]:
@@ -116,42 +102,7 @@ def awaited(text: str, memory: Memory) -> Known | None:
     return known if agreed and not signed else None
 
 
-def _places(text: str) -> Iterator[_Place]:
-    """Yield the chains of `text` with what stands around them."""
-    characters = text[:_LONGEST].translate(SAME_LENGTH).translate(ARITHMETIC)
-    if "frac{" in characters:
-        characters = _FRACTION.sub(_bracketed, characters)
-    bullets: set[int] = set()
-    if "- " in characters:
-        bullets = {m.end() for m in _BULLET.finditer(characters)}
-        characters = _BULLET.sub(lambda m: " " * len(m[0]), characters)
-    tokens = with_mixed_numbers(tokenize(characters))
-    before: Chain | None = None
-    for chain in chains(tokens):
-        first = chain.first
-        while first and tokens[first - 1].kind == "currency":
-            first -= 1
-        bullet = tokens[first].start in bullets
-        left = doubt.left_side(tokens, chain, before, bullet=bullet)
-        if left is None and len(chain.segments) > 1 and doubt.named_unknown(tokens, chain):
-            left = doubt.DOUBTFUL
-        yield _Place(text, tokens, chain, left, bullet)
-        before = chain
-
-
-def _bracketed(found: re.Match[str]) -> str:
-    r"""Write `\frac{3}{4}` as `(3/4)` in as many characters, so that positions stay true.
-
-    Behind a number or letter it is no factor (`2\frac{1}{2}`), and stays what nobody reads.
-    """
-    command, top, bottom = found.groups()
-    before = found.string[found.start() - 1 : found.start()]
-    if before.isalnum() or before == ")":
-        return found[0]
-    return f"({' ' * len(command)}{top}/ {bottom})"
-
-
-def _walk_chain(place: _Place, memory: Memory) -> Generator[Found, None, Known | None]:
+def _walk_chain(place: Place, memory: Memory) -> Generator[Found, None, Known | None]:
     """Yield the decidable equations of one chain `a = b = c`; a plain number states the value.
 
     Return what a further result would have to state.
@@ -208,7 +159,7 @@ def _names_another(text: str, before: Segment, segment: Segment) -> bool:
 
 
 def _compared(
-    place: _Place, known: Known, value: Known, memory: Memory
+    place: Place, known: Known, value: Known, memory: Memory
 ) -> tuple[Found | None, Known]:
     """Compare an expression with the one before it; return also what the next one has to state.
 
@@ -237,12 +188,12 @@ def _compared(
     if doubt.without_brackets(known.segment, segment):
         return None, own
     if segment is place.chain.segments[-1] and not doubt.ended(place.tokens, place.chain):
-        return None, known
+        return None, own
     simpler = len(segment.operators) < len(known.segment.operators)
     return _simplified(text, known, segment, ok=False), known if simpler else own
 
 
-def _reversed(place: _Place, memory: Memory) -> Known | None:
+def _reversed(place: Place, memory: Memory) -> Known | None:
     """Return the value of the right side of `18 = 9 * 2`, where no unit leaves it in doubt."""
     left, right = place.chain.segments
     if left.kinds or right.kinds or not right.operators or right.notes:
@@ -292,7 +243,7 @@ def _agreed(known: Known, segment: Segment, result: Result, *values: Fraction) -
 
 
 def _stated(
-    place: _Place, known: Known, segment: Segment, memory: Memory, *, left: bool = False
+    place: Place, known: Known, segment: Segment, memory: Memory, *, left: bool = False
 ) -> Found | None:
     """Compare the number that opens `segment` with the known value, and settle it."""
     text, result = place.text, read_result(place.text, segment)
@@ -324,7 +275,7 @@ def _stated(
 
 
 def _undecidable(
-    place: _Place, known: Known, segment: Segment, result: Result, memory: Memory
+    place: Place, known: Known, segment: Segment, result: Result, memory: Memory
 ) -> bool:
     """Tell whether a result that disagrees may be right in a sense that nobody wrote down."""
     values = {known.plain, known.written, known.exact}
@@ -342,7 +293,7 @@ def _undecidable(
     return turned or doubt.miscopied(known.segment, memory.seen, result)
 
 
-def _marked_off(place: _Place, known: Known, segment: Segment, result: Result) -> bool:
+def _marked_off(place: Place, known: Known, segment: Segment, result: Result) -> bool:
     """Tell whether a result is right where a bullet is a sign, or "1 - 5 + 3 = 8" is numbered."""
     tokens = known.segment.tokens
     if place.bullet:
@@ -405,7 +356,7 @@ def _annotated(
         return None
     memory.carry_text(source.numbers)
     segment = dataclasses.replace(segment, units=[*segment.units, *outer.units])
-    stated = _stated(_Place(text, inner, found[0]), known, segment, memory)
+    stated = _stated(Place(text, inner, found[0]), known, segment, memory)
     if stated is None:
         return None
     if not stated.step.ok and number_of(number) == abs(result.value):
