@@ -43,6 +43,8 @@ _DIGIT = re.compile(r"^\d")
 _ASCII = re.compile(r"[ -~]+")
 _DECIMAL = re.compile(r"\d\.\d")
 _OPENINGS = 3
+# So many tokens before the end of a line say whether it goes on.
+_BEFORE_END = 16
 # Spellings that are kept; a set of a few thousand problems has fewer.
 _KEPT = 200_000
 
@@ -146,9 +148,9 @@ class Calculator:
         while True:
             while start > 0 and ids[start] not in ends:
                 start -= 1
-            text = self._text(ids[start:])
-            part = statement(text)
-            if start <= 0 or len(part) < len(text):
+            # Whether a line goes on over its end, what stands before that says.
+            part = statement(self._text(ids[max(0, start - _BEFORE_END) :]))
+            if start <= 0 or len(part) < len(self._text(ids[start:])):
                 break
             start -= 1
         if _DECIMAL.search(part):

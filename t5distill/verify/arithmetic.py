@@ -143,9 +143,15 @@ def _bounded(value: Fraction) -> Fraction:
 
 def with_mixed_numbers(tokens: list[Token]) -> list[Token]:
     """Join what people read as one number: `5 1/2`, `5 and 1/2`, and the `1/5` of `28 / 1/5`."""
+    if all(t.text != "/" for t in tokens):
+        return list(tokens)
     joined: list[Token] = []
     i = 0
     while i < len(tokens):
+        if tokens[i].kind != "number":
+            joined.append(tokens[i])
+            i += 1
+            continue
         whole, before = tokens[i], joined[-1] if joined else None
         middle = 1 if tokens[i + 1 : i + 2] and tokens[i + 1].text == "and" else 0
         rest = tokens[i + 1 + middle : i + 4 + middle]

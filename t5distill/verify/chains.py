@@ -37,6 +37,7 @@ class Segment:
     Attributes:
       tokens: numbers, operators, brackets and percent signs, without units and currency.
       units: the first unit word after each operand that has one, and `$` for any currency sign.
+      words: all unit words.
       open: it holds an operand that is not a number.
       bad: it holds a quantity that nobody can read, or a doubled sign.
       approximate: the sign before it is `≈`.
@@ -45,6 +46,7 @@ class Segment:
 
     tokens: list[Token] = dataclasses.field(default_factory=list)
     units: list[str] = dataclasses.field(default_factory=list)
+    words: list[str] = dataclasses.field(default_factory=list)
     open: bool = False
     bad: bool = False
     approximate: bool = False
@@ -297,12 +299,15 @@ class _Scanner:
         else:
             if not self.units:
                 self.segment.units.append(token.text)
+            self.segment.words.append(token.text)
             self.units += 1
         return i + 1
 
     def _is_share(self) -> bool:
         """Tell whether the segment so far ends in a percentage or a fraction."""
         tail = self.segment.tokens[-3:]
+        if not tail:
+            return False  # "Total = cost of 3 * 4": a name, and no operand yet
         joined = isinstance(tail[-1].value, Fraction) and 0 < tail[-1].value < 1
         return tail[-1].kind == "percent" or joined or (len(tail) == 3 and tail[1].text == "/")
 

@@ -140,7 +140,8 @@ def _word(text: str, found: re.Match[str], previous: Token | None, before: Token
     if times and previous and previous.end < found.start():
         return Token("op", "*", found.start(), times.end())
     word = found[0]
-    kind = "variable" if any(c.isdigit() for c in word) and "^" not in word else "word"
+    plain = word.isalpha() or "^" in word or not any(c.isdigit() for c in word)
+    kind = "word" if plain else "variable"
     return Token(kind, word.lower(), found.start(), found.end())
 
 
@@ -195,7 +196,8 @@ def to_number(run: str) -> Number | None:
             return None
         mantissa = mantissa.replace(",", "")
     if len(mantissa) + abs(int(exponent or 0)) <= MAX_DIGITS:
-        value = Fraction(mantissa)
+        # Of a text `Fraction` takes several times as long.
+        value = Fraction(int(mantissa) if mantissa.isdigit() else mantissa)
         return value * Fraction(10) ** int(exponent) if exponent else value
     try:
         return decimal.Decimal(f"{mantissa}e{exponent or 0}")

@@ -16,7 +16,7 @@ from t5distill.formats.train_vocabulary import train_sentencepiece
 from t5distill.student import scheduler
 from t5distill.student.calculator import Calculator
 from t5distill.student.decoding import generate_tokens
-from t5distill.verify.calculator import check_steps
+from t5distill.verify.calculator import check_steps, result_due
 
 MAX_TOKENS = 48
 
@@ -77,6 +77,33 @@ def naively(vocabulary, temperature):
     inputs = prompts(config, 12)
     settings = {"max_tokens": MAX_TOKENS, "temperature": temperature, "seed": 3}
     return naive(params, config, vocabulary, inputs, **settings)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_line_that_goes_on_is_seen_in_tokens(vocabulary_of, name):
+    vocabulary = vocabulary_of(name)
+    calculator = Calculator(vocabulary, network(vocabulary)[1].vocab_size)
+    due = 0
+    for before in (
+        "",
+        "5 +",
+        "5 + ",
+        "So 5 *",
+        "5 -\n",
+        "5 times",
+        "It is 20% of",
+        "So 5",
+        "5 + 2 =",
+    ):
+        text = f"He has 2 * 3 = 6.\n{before}\n3 * 12 ="
+        ids = vocabulary.encode(text)
+        wanted = result_due(vocabulary.decode(ids))
+        found = calculator.due(ids).tokens
+        assert bool(found) == (wanted is not None), text
+        due += bool(found)
+        if found:
+            assert vocabulary.decode([*ids, *found]).endswith(wanted)
+    assert due >= 2
 
 
 @pytest.mark.parametrize("steps", [1, 16])

@@ -10,7 +10,7 @@ import sys
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from t5distill.verify import calculator
@@ -157,6 +157,82 @@ def test_any_text_is_calculated_without_exception(text):
     corrected, corrections = calculator.recalculate(text)
     if not corrections:
         assert corrected == text
+
+
+FRAGMENTS = [
+    *(
+        "Total",
+        "=",
+        "+",
+        "-",
+        "(",
+        ")",
+        "3",
+        "7",
+        "+3",
+        "-3",
+        "(+3)",
+        "-(-3)",
+        "0.5",
+        "1/2",
+        "$",
+        "%",
+    ),
+    *(
+        "*",
+        "/",
+        "^",
+        "of",
+        "sum of",
+        "cost of",
+        "the average of",
+        "half of",
+        "20% of",
+        "x",
+        "_",
+        "{",
+    ),
+    *("So", "Net change:", "\n", "- ", ".", ",", "and", "squared", "percent", "quarters", "hours"),
+    *(
+        "minutes",
+        "30 minutes",
+        "\\frac{1}{2}",
+        "\\dfrac{3}{0}",
+        "\\frac",
+        "}",
+        "<<3*4=12>>",
+        "<<",
+        ">>",
+    ),
+    *(
+        "in",
+        "off",
+        "negative",
+        "remainder",
+        "mod",
+        "hundred",
+        "8 - 3 =",
+        "= 4 * 4 =",
+        "≈",
+        "9" * 40,
+    ),
+]
+
+
+@settings(max_examples=1000, deadline=None)
+@example(["<<8 - 3 = (>>", "7"], " ")
+@example(["Total", "=", "sum of", "7", "/", "4", "="], " ")
+@example(["Net change:", "+3", "=", "8 - 3 ="], " ")
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=14), st.sampled_from([" ", ""]))
+def test_any_fragments_are_calculated_without_exception(fragments, joint):
+    text = joint.join(fragments)
+    for step in calculator.check_steps(text):
+        assert step.equation
+    calculator.annotate(text)
+    calculator.result_due(text)
+    calculator.result_due(text + " =")
+    corrected, corrections = calculator.recalculate(text)
+    assert corrections or corrected == text
 
 
 def test_imports_only_the_standard_library_and_this_package():

@@ -83,6 +83,34 @@ BEFORE = [
         "the ",
     ),
     *("multiplied by ", "The sum of three and ", "as much as ", "in a of ", "Plus ", "Sam, day "),
+    *("It is negative ", "The remainder of ", "one hundred ", "20% off ", "ten percent of his "),
+    *("half Tom's ", "half of all the other ", "She will log a total of ", "three in ", "3 in "),
+    *(
+        "twenty ",
+        "two-thirds of ",
+        "three out of ",
+        "fifteen mod ",
+        "a cost of ",
+        "half the cost of ",
+    ),
+    *(
+        "ten percent tax on the ",
+        "3 squared ",
+        "10 percent ",
+        "x ",
+        "two hours ",
+        "rounded ",
+        "Each ",
+    ),
+    *(
+        "half of\n",
+        "5 times\n",
+        "5 +\n",
+        "- ",
+        "the quotient of ",
+        "half of the old whole full ",
+        "\n",
+    ),
     *("$", "5 of the ", "He has 3 and ", "x is ", "50% of the ", "as many as ", "12 ", "It is 1/"),
 ]
 
@@ -94,7 +122,26 @@ def test_remembering_changes_nothing(equations):
     for before, (signs, values) in equations:
         pairs = zip(values, [*signs, ""], strict=False)
         text = before + " ".join(part for pair in pairs for part in pair if part) + " ="
-        assert remembered.due(text) == result_due(text), text
+        part = statement(text)
+        assert remembered.due(part) == result_due(text), text
+
+
+JOINTS = "half of the his Tom's and by to in on off as percent log total hundred third cost"
+WORDS = st.sampled_from([*" ".join(BEFORE).split(), *JOINTS.split()])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WORDS, max_size=14), st.lists(WORDS, max_size=3), sums, sums)
+def test_remembering_looks_back_far_enough(far, near, one, other):
+    """Texts that end in the same few words share what is remembered, and may not."""
+    remembered = Remembered()
+    for words in (near, [*far, *near]):
+        for signs, values in (one, other):
+            pairs = zip(values, [*signs, ""], strict=False)
+            parts = [*words, *(part for pair in pairs for part in pair if part)]
+            part = statement(" ".join(parts) + " =")
+            if not re.search(r"\d\.\d", part):
+                assert remembered.due(part) == result_due(part), part
 
 
 @settings(max_examples=300, deadline=None)

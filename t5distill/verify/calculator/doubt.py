@@ -7,14 +7,12 @@ nothing here speaks for another reading of it.
 from __future__ import annotations
 
 import itertools
-import re
 from fractions import Fraction
 
 from t5distill.verify.arithmetic import ArithmeticProblem, proper_fraction, value_of
-from t5distill.verify.calculator.memory import LABELS
+from t5distill.verify.calculator import context
 from t5distill.verify.calculator.results import Result, number_of
 from t5distill.verify.chains import Chain, Segment
-from t5distill.verify.numberwords import STARTS
 from t5distill.verify.tokens import Token, words
 
 CUT = "cut"  # the side is a part of something longer
@@ -23,20 +21,6 @@ DOUBTFUL = "doubtful"  # it may be: only where it states its result rightly is i
 _ELLIPSIS = frozenset(words("… ⋯ ldots cdots dots"))
 # Marks after which a statement, an item of a list or a cell of a table begins.
 _BEFORE = frozenset(".,;:!?\"'\n#|>—→⇒•`_")
-_LABELS = re.compile(rf"(?:{'|'.join(LABELS.split())})")
-# Directly before an expression (or with "of" or "the" between) these take all of it, or a part.
-_SCALES = frozenset(
-    words(
-        "half twice double triple thrice quadruple third thirds quarter quarters fourth fourths "
-        "fifth fifths sixth sixths seventh eighth eighths ninth tenth tenths percent times plus "
-        "minus divided multiplied over less than root sqrt square cube cubed squared log ln sin "
-        "cos tan abs max min floor ceil average mean median gcd lcm hcf per"
-    )
-)
-# What stands before one of many that has no number: "each day".
-_NAMING = frozenset(words("that this each every per another same next last"))
-_BETWEEN = frozenset(words("of the a by an these those"))
-_VERBS = ("multipl", "divid", "add", "subtract", "tak")
 _LETTER_UNITS = frozenset(words("g m l h s k"))
 
 _MINUTES = (60, 3600, 24, 1440, 7, 168, 30, 365, 12, 52, 4)
@@ -72,14 +56,11 @@ def left_side(
         return CUT
     if tokens[chain.first].kind == "op" or _unfinished(tokens, i, before, bullet):
         return DOUBTFUL
-    last, head = tokens[i], tokens[chain.first]
+    last = tokens[i]
     if last.kind == "break":
-        if last.text == "#" and (i == 0 or tokens[i - 1].text != "#"):
-            return DOUBTFUL  # "#2 - 3 + 4 = 7"
-        group = last.text == "," and i and tokens[i - 1].kind == "number" and head.end - head.start
-        return None if last.text in _BEFORE and group != 3 else DOUBTFUL
+        return None if last.text in _BEFORE and not _joined(tokens, i, chain) else DOUBTFUL
     if last.kind == "word":
-        return _after_word(tokens, i, head)
+        return DOUBTFUL if context.doubtful_after_word(tokens, i, chain) else None
     if last.kind == "op":  # else a star for emphasis or as a bullet
         alone = i == 0 or tokens[i - 1].kind == "break"
         return None if last.text == "*" and alone else DOUBTFUL
@@ -90,6 +71,27 @@ def left_side(
         beside = before is not None and before.last == i and any(s.numbers for s in before.segments)
         return DOUBTFUL if beside else None
     return DOUBTFUL if last.kind in ("bad", "variable", "open") else None
+
+
+def _joined(tokens: list[Token], i: int, chain: Chain) -> bool:
+    """Tell whether a mark right before a chain may join it to what stands before the mark."""
+    mark, head, before = tokens[i], tokens[chain.first], tokens[i - 1] if i else None
+    if mark.text == "#":
+        return before is None or before.text != "#"  # "#2 - 3 + 4 = 7"
+    if before is None:
+        return False
+    if mark.text == ",":
+        group = before.kind == "number" and head.end - head.start == 3
+        return group or context.compound_before_comma(tokens, i, chain)
+    if mark.text == "_":
+        return before.end == mark.start and before.kind in ("word", "variable")  # "x_1 + 5"
+    while mark.text == before.text == "\n" and i > 1:
+        i, before = i - 1, tokens[i - 2]
+    if mark.text != "\n" or before.text not in context.GOES_ON:
+        return False
+    if before.text == "times" and i > 2 and tokens[i - 3].kind == "equals":
+        return False  # "1000 - 356 = 644 times"
+    return context.doubtful_after_word(tokens, i - 1, chain)
 
 
 def _ellipsis(tokens: list[Token], i: int) -> bool:
@@ -108,29 +110,6 @@ def _unfinished(tokens: list[Token], i: int, before: Chain | None, bullet: bool)
         alone = len(before.segments) == 1 and tokens[i].text == "\n"
         return before.dangling or (alone and (bullet or bool(before.segments[0].operators)))
     return False
-
-
-def _after_word(tokens: list[Token], i: int, head: Token) -> str | None:
-    """Return the doubt about an expression with the word `tokens[i]` before it."""
-    word = tokens[i].text
-    previous = tokens[i - 1] if i else None
-    named = previous is not None and previous.text in _NAMING
-    if _LABELS.fullmatch(word) and head.kind == "number" and not named:
-        return DOUBTFUL  # "Step 2 - 3 + 4 = 7", but not "On that day 3 + 4 = 7"
-    if word == "and" and previous and (previous.kind == "number" or previous.text in STARTS):
-        return DOUBTFUL  # "the sum of 5 and 3 * 2", "two and 1/2 * 4"
-    if word == "as" and i > 1 and tokens[i - 2].text == "as":
-        return DOUBTFUL  # "3 times as many as 5 * 2"
-    share = word == "of" and any(
-        t.kind in ("number", "bad", "percent") for t in tokens[max(0, i - 3) : i]
-    )
-    while i >= 0 and tokens[i].text in _BETWEEN:
-        i -= 1
-    applied = i >= 0 and tokens[i].text in _SCALES
-    verb = word in ("by", "to", "from") and any(
-        t.text.startswith(_VERBS) for t in tokens[max(0, i - 5) : i + 1]
-    )
-    return DOUBTFUL if share or applied or verb else None
 
 
 def named_unknown(tokens: list[Token], chain: Chain) -> bool:
@@ -184,6 +163,23 @@ def ambiguous(text: str, segment: Segment) -> bool:
             if first and i + 1 < len(tokens) and tokens[i + 1].text == "^":
                 return True
     return False
+
+
+def without_brackets(earlier: Segment, later: Segment) -> bool:
+    """Tell whether one begins the other from the left: "7 + 3 * 2 = 10 * 2" for (7 + 3) * 2."""
+    tokens, rest = earlier.tokens, later.tokens
+    done = len(tokens) - len(rest)
+    if done < 2 or not rest or any(t.kind not in ("number", "op") for t in tokens):
+        return False
+    if [(t.text, t.value) for t in tokens[done + 1 :]] != [(t.text, t.value) for t in rest[1:]]:
+        return False
+    value = tokens[0]
+    try:
+        for i in range(1, done, 2):
+            value = value._replace(value=value_of([value, *tokens[i : i + 2]]))
+    except ArithmeticProblem:
+        return False
+    return number_of(value) == number_of(rest[0])
 
 
 def ended(tokens: list[Token], chain: Chain) -> bool:

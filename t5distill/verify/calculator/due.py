@@ -12,6 +12,7 @@ from t5distill.verify.arithmetic import (
     value_of,
     with_mixed_numbers,
 )
+from t5distill.verify.calculator.context import GOES_ON, LOOKS_BACK, REACH
 from t5distill.verify.calculator.memory import Memory
 from t5distill.verify.calculator.results import format_value, is_endless
 from t5distill.verify.calculator.steps import Known, awaited
@@ -24,8 +25,15 @@ _DUE = re.compile(r"=[ ]*(?:[$€£¥₹][ ]*)?\Z")
 _COPY_DUE = re.compile(r"<<([^<>\n=]{1,400})=([^<>\n=]{1,100})>>[ ]*(?:[$€£¥₹][ ]*)?\Z")
 _INSIDE = re.compile(r"<<([^<>\n=]{1,400})= *\Z")
 # An equation does not reach back over the end of a line or of a sentence.
-_STATEMENT_END = re.compile(r"\n|(?<=[.!?]) ")
+_SENTENCE_END = re.compile(r"[.!?] ")
+# But over the end of a line that breaks off behind an operator it does.
+_GOES_ON = re.compile(
+    rf"(?:[\w)\]}}%] *[-+*/^×✕✖⋅·∙∗÷⁄∕−–＋－＊／]|(?<!\w)(?:{'|'.join(sorted(GOES_ON))}))\s*\Z",
+    re.I,
+)
 _LONGEST = 1000
+# How far back from the end of a line we look for that.
+_GLANCE = 16
 _DECIMAL = re.compile(r"\d\.\d")
 # Results longer than this are nobody's word problem.
 _DIGITS = 18
@@ -36,8 +44,6 @@ _WHOLE = re.compile(
     r"([1-9][0-9]{0,5}(?:(?: [-+*] [1-9][0-9]{0,5}){1,3}| / [1-9][0-9]{0,5})) =$"
 )
 _WORDS = re.compile(r"[A-Za-z ,']*")
-# After these `doubt` looks at the words before them, too.
-_LOOKS_BACK = frozenset(["a", "an", "and", "as", "by", "from", "of", "the", "these", "those", "to"])
 # Texts that are remembered; a set of a few thousand problems has fewer.
 _KEPT = 200_000
 
@@ -102,7 +108,11 @@ class Remembered:
 def _what_counts(before: str) -> str:
     """Return what of the words before a sum can leave it in doubt: mostly the last two."""
     words = before.split() if _WORDS.fullmatch(before) else []
-    return " ".join(words[-2:]) if words and words[-1].lower() not in _LOOKS_BACK else before
+    if not words:
+        return before
+    last = words[-1].lower()
+    looks_back = last in LOOKS_BACK or last.endswith(("'s", "s'"))
+    return " ".join(words[-REACH:] if looks_back else words[-2:])
 
 
 def _total(expression: str) -> str | None:
@@ -128,9 +138,13 @@ def inside_annotation(text: str) -> bool:
 
 def statement(text: str) -> str:
     """Return the part of `text` after the last end of a line or sentence."""
-    start = max(0, len(text) - _LONGEST)
-    for end in _STATEMENT_END.finditer(text, start):
-        start = end.end()
+    first = max(0, len(text) - _LONGEST)
+    end = text.rfind("\n", first)
+    while end >= 0 and _GOES_ON.search(text, max(first, end - _GLANCE), end):
+        end = text.rfind("\n", first, end)
+    start = max(first, end + 1)
+    for sentence in _SENTENCE_END.finditer(text, start):
+        start = sentence.end()
     return text[start:]
 
 
@@ -162,6 +176,8 @@ def _value_after(text: str, part: str) -> str | None:
         return None
     if _converts(known) or _stays_fraction(known):
         return None
+    if known.exact.denominator != 1 and "frac{" in part:
+        return None  # LaTeX goes on with a fraction
     if len(part) < len(text) and any(t.decimal for t in known.segment.numbers):
         # An operand may be the rounded result of an earlier equation, and stand for its value.
         part = text[-100 * _LONGEST :]

@@ -117,7 +117,9 @@ class Result:
 def read_result(text: str, segment: Segment) -> Result | None:
     """Return the first number of a segment as a result, where nothing but a sign precedes it."""
     head = [t for t in segment.tokens if t.kind != "open"][:3]
-    negative = bool(head) and head[0].text in ("-", "–")
+    if not head:
+        return None  # "<<8 - 3 = (>>"
+    negative = head[0].text in ("-", "–")
     digits = head[1] if negative and len(head) > 1 else head[0]
     if digits.kind != "number" or not isinstance(digits.value, Fraction):
         return None

@@ -12,18 +12,15 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from t5distill.verify.arithmetic import ArithmeticProblem, value_of, with_mixed_numbers
-from t5distill.verify.calculator import doubt
+from t5distill.verify.calculator import context, doubt
 from t5distill.verify.calculator.memory import Memory
+from t5distill.verify.calculator.places import Place, places
 from t5distill.verify.calculator.results import Result, number_of, read_result
-from t5distill.verify.chains import MAGNITUDES, Chain, Segment, chains
-from t5distill.verify.plain import ARITHMETIC, SAME_LENGTH
+from t5distill.verify.chains import MAGNITUDES, Segment, chains
 from t5distill.verify.tokens import Token, tokenize
 
 _NAME = re.compile(r"(?<!\w)[A-Z][a-z]\w*[^=]{0,60}=")
-# No chain of thought is longer; what a looping student writes beyond it is left as it is.
-_LONGEST = 100_000
 ANNOTATION = re.compile(r"<<([^<>\n]{0,400})>>")
-_BULLET = re.compile(r"^ {0,8}- (?=\S)", re.MULTILINE)
 _THIRDS = re.compile(r"[0-9]*\.(?:3{2,}|6+[67]|1?6+[67]|83+)|33|66|67")
 
 
@@ -67,19 +64,9 @@ class Found(NamedTuple):
     source: list[Token] | None = None
 
 
-class _Place(NamedTuple):
-    """A chain and where it stands."""
-
-    text: str
-    tokens: list[Token]
-    chain: Chain
-    left: str | None = None  # what `doubt.left_side` says of it
-    bullet: bool = False  # a dash at the start of the line was taken for a bullet
-
-
 def walk(text: str, memory: Memory) -> Iterator[Found]:
     """Yield the decidable equations of `text` in order; `memory` gathers the corrections."""
-    for place in _places(text):
+    for place in places(text):
         memory.read(place.tokens, place.chain.first)
         yield from _walk_chain(place, memory)
 
@@ -89,7 +76,7 @@ def awaited(text: str, memory: Memory) -> Known | None:
 
     `text` ends in an equals sign, with no more than spaces and a currency sign behind it.
     """
-    found = list(_places(text))
+    found = list(places(text))
     if not found or found[-1].tokens[-1].kind not in ("equals", "currency"):
         return None
     for place in found[:-1]:
@@ -103,33 +90,19 @@ def awaited(text: str, memory: Memory) -> Known | None:
         return None
     cut = dataclasses.replace(place.chain, segments=before)
     walked = _walk_chain(place._replace(chain=cut), memory)
+    agreed = True
     while True:
         try:
-            next(walked)
+            agreed &= next(walked).step.ok
         except StopIteration as end:
-            return end.value
+            known = end.value
+            break
+    # "- 3 + 5": a bullet or a sign. And of members that disagree, which one is meant?
+    signed = place.bullet and known is not None and known.segment is before[0]
+    return known if agreed and not signed else None
 
 
-def _places(text: str) -> Iterator[_Place]:
-    """Yield the chains of `text` with what stands around them."""
-    characters = text[:_LONGEST].translate(SAME_LENGTH).translate(ARITHMETIC)
-    bullets = {m.end() for m in _BULLET.finditer(characters)}
-    characters = _BULLET.sub(lambda m: " " * len(m[0]), characters)
-    tokens = with_mixed_numbers(tokenize(characters))
-    before: Chain | None = None
-    for chain in chains(tokens):
-        first = chain.first
-        while first and tokens[first - 1].kind == "currency":
-            first -= 1
-        bullet = tokens[first].start in bullets
-        left = doubt.left_side(tokens, chain, before, bullet=bullet)
-        if left is None and len(chain.segments) > 1 and doubt.named_unknown(tokens, chain):
-            left = doubt.DOUBTFUL
-        yield _Place(text, tokens, chain, left, bullet)
-        before = chain
-
-
-def _walk_chain(place: _Place, memory: Memory) -> Generator[Found, None, Known | None]:
+def _walk_chain(place: Place, memory: Memory) -> Generator[Found, None, Known | None]:
     """Yield the decidable equations of one chain `a = b = c`; a plain number states the value.
 
     Return what a further result would have to state.
@@ -148,6 +121,10 @@ def _walk_chain(place: _Place, memory: Memory) -> Generator[Found, None, Known |
             value = None  # "= 34 170 pennies": a result and what follows it, without a line break
         if value is not None and i == 0 and place.left is not None:
             value = None if place.left == doubt.CUT else value._replace(doubtful=True)
+        if value is not None and context.whole_is_meant(
+            place.tokens, place.chain, segment, value.plain
+        ):
+            value = value._replace(doubtful=True)
         if segment.operators or value is None:
             noted = [number for _, number in segment.notes]
             memory.carry_text([t for t in segment.numbers if t not in noted])
@@ -182,13 +159,17 @@ def _names_another(text: str, before: Segment, segment: Segment) -> bool:
 
 
 def _compared(
-    place: _Place, known: Known, value: Known, memory: Memory
+    place: Place, known: Known, value: Known, memory: Memory
 ) -> tuple[Found | None, Known]:
     """Compare an expression with the one before it; return also what the next one has to state.
 
     Either it has that value (a simplification), or it begins with a number that states it
     ("5 + 3 = 8 + 2 = 10", sloppy but common) and sets a new one. Where that number stands
     elsewhere in it, or decimals have been rounded, the new value counts and nothing is said.
+
+    Where the two disagree, a simpler expression is a slip of the one before it, whose value the
+    next has to state. Of two that are as long nobody can say which one is meant ("5 * 3 = 4 * 4"),
+    nor whether "7 + 3 * 2 = 10 * 2" only lacks brackets: then what follows is never wrong.
     """
     text, segment = place.text, value.segment
     pair = (value.plain, known.plain) if known.doubtful else (value.exact, known.exact)
@@ -203,12 +184,16 @@ def _compared(
     rounded = rounded and abs(value.exact - known.exact) * 100 < abs(known.exact)
     if run_on or rounded or known.doubtful or value.doubtful:
         return None, value
+    own = value._replace(doubtful=True)
+    if doubt.without_brackets(known.segment, segment):
+        return None, own
     if segment is place.chain.segments[-1] and not doubt.ended(place.tokens, place.chain):
-        return None, known
-    return _simplified(text, known, segment, ok=False), known
+        return None, own
+    simpler = len(segment.operators) < len(known.segment.operators)
+    return _simplified(text, known, segment, ok=False), known if simpler else own
 
 
-def _reversed(place: _Place, memory: Memory) -> Known | None:
+def _reversed(place: Place, memory: Memory) -> Known | None:
     """Return the value of the right side of `18 = 9 * 2`, where no unit leaves it in doubt."""
     left, right = place.chain.segments
     if left.kinds or right.kinds or not right.operators or right.notes:
@@ -234,7 +219,9 @@ def _evaluated(text: str, segment: Segment, memory: Memory) -> Known | None:
             exact = value_of(memory.carried(segment.tokens, rounded=True))
     except ArithmeticProblem:
         return None
-    doubtful = bool(segment.operators) and doubt.ambiguous(text, segment)
+    doubtful = bool(segment.operators) and (
+        doubt.ambiguous(text, segment) or context.means_otherwise(segment)
+    )
     return Known(segment, plain, written, exact, segment.kinds, doubtful)
 
 
@@ -256,11 +243,12 @@ def _agreed(known: Known, segment: Segment, result: Result, *values: Fraction) -
 
 
 def _stated(
-    place: _Place, known: Known, segment: Segment, memory: Memory, *, left: bool = False
+    place: Place, known: Known, segment: Segment, memory: Memory, *, left: bool = False
 ) -> Found | None:
     """Compare the number that opens `segment` with the known value, and settle it."""
     text, result = place.text, read_result(place.text, segment)
-    assert result is not None, "a segment with a value and no operator is a number"
+    if result is None:
+        return None  # "+3", "-(-3)": signs that nobody has to write
     agreed = _agreed(known, segment, result)
     if agreed is None:
         agreed = _as_thirds(known, segment, result)
@@ -287,11 +275,13 @@ def _stated(
 
 
 def _undecidable(
-    place: _Place, known: Known, segment: Segment, result: Result, memory: Memory
+    place: Place, known: Known, segment: Segment, result: Result, memory: Memory
 ) -> bool:
     """Tell whether a result that disagrees may be right in a sense that nobody wrote down."""
     values = {known.plain, known.written, known.exact}
     between = min(known.written, known.exact) <= result.value <= max(known.written, known.exact)
+    if context.means_otherwise(segment):
+        return True
     if _convertible(known, segment) or (between and known.written != known.exact):
         return True
     scale = 100 if result.percent else 1
@@ -303,7 +293,7 @@ def _undecidable(
     return turned or doubt.miscopied(known.segment, memory.seen, result)
 
 
-def _marked_off(place: _Place, known: Known, segment: Segment, result: Result) -> bool:
+def _marked_off(place: Place, known: Known, segment: Segment, result: Result) -> bool:
     """Tell whether a result is right where a bullet is a sign, or "1 - 5 + 3 = 8" is numbered."""
     tokens = known.segment.tokens
     if place.bullet:
@@ -366,7 +356,7 @@ def _annotated(
         return None
     memory.carry_text(source.numbers)
     segment = dataclasses.replace(segment, units=[*segment.units, *outer.units])
-    stated = _stated(_Place(text, inner, found[0]), known, segment, memory)
+    stated = _stated(Place(text, inner, found[0]), known, segment, memory)
     if stated is None:
         return None
     if not stated.step.ok and number_of(number) == abs(result.value):
