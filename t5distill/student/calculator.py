@@ -272,20 +272,22 @@ class Watch:
         """Take in `count` tokens without a trigger while idle."""
         self._seen += count
 
-    def read(self, tokens: Sequence[int], own: Sequence[int], calls: Sequence[int]) -> int | None:
+    def read(
+        self, tokens: Sequence[int], changed: Sequence[bool], calls: Sequence[int]
+    ) -> int | None:
         """Take in the tokens that follow those of before.
 
         Args:
           tokens: all tokens of the row, EOS included.
-          own: the student's own choices at the new places, the last of `tokens`.
-          calls: the places in `own` whose token is one of the calculator's `triggers`, in order;
-            further ones may follow.
+          changed: of the new tokens, the last of `tokens`, whether the student chose another one.
+          calls: the places among the new tokens of the calculator's `triggers`, in order; further
+            ones may follow.
 
         Returns:
-          The place of the first token that must not stand, or None. From there on nothing has been
-          taken in; `queue` or `again` say what comes instead.
+          The place in `tokens` of the first that must not stand, or None. From there on nothing has
+          been taken in; `queue` or `again` say what comes instead.
         """
-        calculator, first = self.calculator, len(tokens) - len(own)
+        calculator, first = self.calculator, len(tokens) - len(changed)
         assert first == self._seen, "a row's tokens come in order"
         i = first
         while i < len(tokens):
@@ -300,7 +302,7 @@ class Watch:
             if self.queue and opens and token != self.queue[0]:
                 opened, self.queue = True, ()
             elif self.queue:
-                if not self._write(token, own[i - first]):
+                if not self._write(token, changed[i - first]):
                     return i
             elif self.mask != FREE and not self._go_on(token):
                 return i
@@ -317,13 +319,13 @@ class Watch:
             self._differs = True
             self.changed += 1
 
-    def _write(self, token: int, own: int) -> bool:
+    def _write(self, token: int, changed: bool) -> bool:
         """Take in a token where one is due; return False where another has to stand."""
         if not self._counted:
             self._counted = True
             self.forced += 1
         self.fresh = False
-        if own != self.queue[0] or token != self.queue[0]:
+        if changed or token != self.queue[0]:
             self._differ()
         if token != self.queue[0]:
             return False
@@ -350,7 +352,7 @@ class Watch:
         if due is not None:
             self._differs, self._counted, self.fresh = False, False, False
             self.queue, self._next_mask = due.tokens, due.mask
-            return self._write(tokens[i], tokens[i])
+            return self._write(tokens[i], changed=False)
         due = self.calculator.due(tokens[: i + 1])
         if due.tokens:
             self._differs, self._counted = False, False

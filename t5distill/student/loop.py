@@ -45,12 +45,11 @@ _AGAIN = 1 << 30
 
 
 class _Carry(NamedTuple):
-    """What `run` carries from step to step; the last two fields are the calculator's."""
+    """What `run` carries from step to step; the last field is the calculator's."""
 
     slots: Slots
     emitted: jax.Array
     step: jax.Array
-    own: jax.Array | None = None
     open: jax.Array | None = None
 
 
@@ -114,6 +113,7 @@ def _decided(
     step: jax.Array,
     open_: jax.Array,
     sampling: Sampling,
+    redraws: bool,
 ) -> tuple[jax.Array, jax.Array]:
     """Return each row's token in place of its own choice, int32 `[S]`, and the new `open_`.
 
@@ -128,7 +128,7 @@ def _decided(
         drawn = choose(allowed, sampling, slots.keys, slots.position + _AGAIN)
         return jnp.where(mask > 0, drawn, own)
 
-    token = jax.lax.cond((step == 0) & jnp.any(mask > 0), again, lambda own: own, own)
+    token = jax.lax.cond(step == 0, again, lambda own: own, own) if redraws else own
     wanted = jax.lax.dynamic_index_in_dim(plan, step + 2, axis=1, keepdims=False)
     open_ |= (step == 0) & first & forced.opens[own] & (own != wanted)
     return jnp.where((wanted >= 0) & ~open_, wanted, token), open_
@@ -136,7 +136,7 @@ def _decided(
 
 @functools.partial(
     jax.jit,
-    static_argnames=("config", "mesh", "sampling", "max_steps"),
+    static_argnames=("config", "mesh", "sampling", "max_steps", "redraws"),
     donate_argnames="slots",
 )
 def run(
@@ -150,7 +150,8 @@ def run(
     mesh: Mesh | None,
     sampling: Sampling,
     max_steps: int,
-) -> tuple[Slots, jax.Array, jax.Array | None, jax.Array]:
+    redraws: bool = False,
+) -> tuple[Slots, jax.Array, jax.Array]:
     """Decode until `max_steps` steps are done or no more than `floor` rows are active.
 
     Args:
@@ -163,10 +164,12 @@ def run(
       mesh: the devices.
       sampling: how to choose tokens.
       max_steps: the most steps.
+      redraws: whether any first choice has a mask. Few visits have one, and to look for it in each
+        step would cost a tiny network a tenth of its time: those visits are a program of their own.
 
     Returns:
-      The rows, int32 `[S, max_steps]` tokens (meaningless after a row's end), the rows' own choices
-      of the same shape (None without `forced`), and the number of steps.
+      The rows, int32 `[S, max_steps]` tokens (meaningless after a row's end; the complement `~t` of
+      a token that the row did not choose itself), and the number of steps.
     """
     model = bind(config, params)
     cross = slots.cross  # stays outside the loop's carry: the loop does not change it
@@ -179,12 +182,14 @@ def run(
         logits, cache = next_logits(model, slots._replace(cross=cross))
         logits = pin(logits, mesh, "data")
         token = choose(logits, sampling, slots.keys, slots.position)
-        if forced is not None and carry.own is not None and carry.open is not None:
-            own = jax.lax.dynamic_update_slice_in_dim(carry.own, token[:, None], step, axis=1)
-            token, open_ = _decided(forced, token, logits, slots, step, carry.open, sampling)
-            carry = carry._replace(own=own, open=open_)
+        noted = token
+        if forced is not None and carry.open is not None:
+            own = token
+            token, open_ = _decided(forced, own, logits, slots, step, carry.open, sampling, redraws)
+            noted = jnp.where(own == token, token, ~token)
+            carry = carry._replace(open=open_)
         position = slots.position + 1
-        emitted = jax.lax.dynamic_update_slice_in_dim(carry.emitted, token[:, None], step, axis=1)
+        emitted = jax.lax.dynamic_update_slice_in_dim(carry.emitted, noted[:, None], step, axis=1)
         slots = slots._replace(
             cache=cache,
             token=token,
@@ -198,8 +203,7 @@ def run(
     emitted = jnp.zeros((rows, max_steps), jnp.int32)
     carry = _Carry(slots._replace(cross=[]), emitted, jnp.int32(0))
     if forced is not None:
-        carry = carry._replace(own=emitted, open=jnp.zeros(rows, jnp.bool_))
+        carry = carry._replace(open=jnp.zeros(rows, jnp.bool_))
     end = jax.lax.while_loop(more, advance, carry)
-    own = None if end.own is None else pin(end.own, mesh)
     after = end.slots._replace(cross=cross)
-    return after, pin(end.emitted, mesh), own, pin(end.step, mesh)
+    return after, pin(end.emitted, mesh), pin(end.step, mesh)

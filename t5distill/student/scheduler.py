@@ -96,6 +96,7 @@ class Row:
     sample: int
     tokens: list[int] = dataclasses.field(default_factory=list)
     watch: Watch | None = None
+    waits: bool = False  # for the calculator, which has something to say before the next visit
     back: int = 0  # how many steps the device has gone too far
 
 
@@ -236,7 +237,7 @@ class Scheduler:
         else:
             floor = self.smaller() if self.smaller() < min(self.size, busy) else 0
         forced = self.forced()
-        self.slots, emitted, own, steps = loop.run(
+        self.slots, emitted, steps = loop.run(
             self.params,
             self.slots,
             np.int32(self.max_tokens),
@@ -246,11 +247,11 @@ class Scheduler:
             mesh=self.mesh,
             sampling=self.sampling,
             max_steps=self.steps,
+            redraws=forced is not None and bool(forced.plan[:, 1].any()),
         )
         self.report()
         count = int(steps)
-        emitted = np.asarray(emitted)[:, :count]
-        self.collect(emitted, emitted if own is None else np.asarray(own)[:, :count])
+        self.collect(np.asarray(emitted)[:, :count])
 
     def forced(self) -> loop.Forced | None:
         """Return what the calculator has decided for the next visit; rewind the rows it changes."""
@@ -260,7 +261,7 @@ class Scheduler:
         plan[:, :2] = 0
         back, last = np.zeros((2, self.size), np.int32)
         for i, row in enumerate(self.rows):
-            if row is None or row.watch is None or (row.watch.idle and not row.back):
+            if row is None or row.watch is None or not row.waits:
                 continue
             watch, queue = row.watch, row.watch.queue[: self.steps]
             plan[i, :2] = watch.fresh, watch.mask if watch.again else 0
@@ -272,16 +273,14 @@ class Scheduler:
             self.slots = loop.rewind(self.slots, back, last, mesh=self.mesh)
         return loop.Forced(plan, *self.tables)
 
-    def collect(self, emitted: np.ndarray, own: np.ndarray) -> None:
-        """Append the new tokens `[slots, steps]`, and free the slots of finished rows.
-
-        `own` are the rows' own choices, equal to the tokens where there is no calculator.
-        """
-        tokens, count = emitted.tolist(), emitted.shape[1]
-        calls: dict[int, list[int]] = {}
+    def collect(self, emitted: np.ndarray) -> None:
+        """Append the new tokens `[slots, steps]`, and free the slots of finished rows."""
+        changed, calls = emitted < 0, {}
         if self.calculator is not None:
+            emitted = np.where(changed, ~emitted, emitted)
             for i, place in np.argwhere(self.calculator.triggers[emitted]).tolist():
                 calls.setdefault(i, []).append(place)
+        tokens, count = emitted.tolist(), emitted.shape[1]
         for i, row in enumerate(self.rows):
             if row is None:
                 continue
@@ -291,13 +290,13 @@ class Scheduler:
             if finished:
                 del new[new.index(device.EOS) + 1 :]
             row.tokens += new
-            if row.watch is not None:
-                if row.watch.idle and i not in calls:
-                    row.watch.skip(len(new))
+            if (watch := row.watch) is not None:
+                if not row.waits and i not in calls:
+                    watch.skip(len(new))
                 else:
-                    place = row.watch.read(
-                        row.tokens, own[i, : len(new)].tolist(), calls.get(i, ())
-                    )
+                    others = changed[i, : len(new)].tolist()
+                    place = watch.read(row.tokens, others, calls.get(i, ()))
+                    row.waits = place is not None or not watch.idle
                     if place is not None:
                         row.back = before + count - place
                         del row.tokens[place:]
