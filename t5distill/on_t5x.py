@@ -1,0 +1,245 @@
+"""What T5X needs of this project; gin/t5x binds it. Nothing here replaces a part of T5X.
+
+T5X reads tasks, vocabularies, models, optimizers and schedules as objects, a recipe says them in
+literals: these functions turn the one into the other, with the same meaning as on t5distill's own
+engine. T5X is installed apart (docs/t5x.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.core
+import flax.serialization
+import flax.traverse_util
+import jax
+import optax
+from t5x import adafactor, decoding, models, optimizers, utils
+from t5x.examples.t5 import network
+
+from t5distill import data, gin_files
+from t5distill.errors import UserError
+from t5distill.runtime import import_tasks, use_vocabulary
+from t5distill.student.optimizers import make_optimizer, make_schedule
+
+DECODINGS = ("greedy", "sample", "beam")
+
+
+def check_macros() -> None:
+    """Raise UserError for a macro of T5X's command line that no run file declares.
+
+    Gin takes one without a word, and T5X parses the command line before anything of ours runs.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    gin_files.add_arguments(parser, run_file="gin/t5x/train.gin")
+    words = [
+        word.replace("--gin.", "--gin_bindings=", 1) if word.startswith("--gin.") else word
+        for word in sys.argv[1:]
+    ]
+    args, _ = parser.parse_known_args(words)
+    if args.gin_file:
+        roots = gin_files.search_roots(args.gin_search_paths.split(","))
+        files = [gin_files.read(gin_files.find(name, roots)) for name in args.gin_file]
+        gin_files.check(files, args.gin_bindings, run_file="gin/t5x/train.gin")
+
+
+def task_name(name: str, *, vocab: str, vocab_path: str | None, module: str) -> str:
+    """Return the registered name of a task or mixture in a vocabulary: `gsm8k_cot__byt5`."""
+    use_vocabulary(vocab, vocab_path)
+    import_tasks(module)
+    return data.resolve(name, vocab)
+
+
+def make_model(
+    *,
+    vocab: str,
+    vocab_path: str | None,
+    vocab_size: int,
+    emb_dim: int,
+    num_heads: int,
+    head_dim: int,
+    mlp_dim: int,
+    num_encoder_layers: int,
+    num_decoder_layers: int,
+    mlp_activations: Sequence[str],
+    logits_via_embedding: bool,
+    dropout_rate: float = 0.0,
+    dtype: str = "float32",
+    optimizer: optimizers.OptimizerDef | None = None,
+    z_loss: float = 0.0,
+    label_smoothing: float = 0.0,
+    loss_normalizing_factor: str | float | None = None,
+    decode_fn: Callable[..., Any] = decoding.temperature_sample,
+) -> models.EncoderDecoderModel:
+    """Return T5X's encoder-decoder model in the shape that a model file says.
+
+    The vocabulary is the task's own object: T5X refuses to run with any other.
+    """
+    check_macros()
+    use_vocabulary(vocab, vocab_path)
+    vocabulary = data.vocabulary(vocab)
+    if vocabulary.vocab_size > vocab_size:
+        raise UserError(
+            f"VOCAB {vocab!r} has {vocabulary.vocab_size} ids, but the model's VOCAB_SIZE is "
+            f"{vocab_size}; the model file does not fit"
+        )
+    config = network.T5Config(
+        vocab_size=vocab_size,
+        dtype=dtype,
+        emb_dim=emb_dim,
+        num_heads=num_heads,
+        num_encoder_layers=num_encoder_layers,
+        num_decoder_layers=num_decoder_layers,
+        head_dim=head_dim,
+        mlp_dim=mlp_dim,
+        mlp_activations=tuple(mlp_activations),
+        dropout_rate=dropout_rate,
+        logits_via_embedding=logits_via_embedding,
+    )
+    return models.EncoderDecoderModel(
+        module=network.Transformer(config),
+        input_vocabulary=vocabulary,
+        output_vocabulary=vocabulary,
+        optimizer_def=optimizer or _adafactor(),
+        decode_fn=decode_fn,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        loss_normalizing_factor=loss_normalizing_factor,
+    )
+
+
+def schedule(
+    *, name: str, learning_rate: float, warmup_steps: int, train_steps: int
+) -> Callable[[int], jax.Array]:
+    """Return the learning rate of a step, as on t5distill's engine."""
+    return make_schedule(
+        name, learning_rate=learning_rate, warmup_steps=warmup_steps, train_steps=train_steps
+    )
+
+
+def make_optimizer_def(name: str, learning_rate_fn: Any) -> optimizers.OptimizerDef:
+    """Return T5X's Adafactor, or another optimizer of t5distill's inside T5X's wrapper.
+
+    T5X's wrapper of optax optimizers ignores the trainer's learning rate: there the schedule is
+    part of the optimizer.
+    """
+    if name == "adafactor":
+        return _adafactor()
+    return _AnyOptax(make_optimizer(name, learning_rate_fn))
+
+
+class _AnyOptax(optimizers.OptaxWrapper):
+    """T5X's wrapper for any optax optimizer: T5X knows how to spread the states of a few only."""
+
+    def derive_logical_axes(
+        self, optimizer: optimizers.Optimizer, param_logical_axes: Any
+    ) -> optimizers.Optimizer:
+        """Give what an optimizer keeps of a parameter that parameter's axes; spread nothing else."""
+        axes = jax.tree.map(lambda _: None, optimizer.state_dict())
+        axes["target"] = param_logical_axes
+        states = optax.tree_utils.tree_map_params(
+            self.optax_optimizer,
+            lambda _, axis: axis,
+            optimizer.state.param_states,
+            param_logical_axes,
+            transform_non_params=lambda _: None,
+            is_leaf=lambda x: isinstance(x, jax.sharding.PartitionSpec),
+        )
+        axes["state"]["param_states"] = flax.serialization.to_state_dict(states)
+        return optimizer.restore_state(flax.core.unfreeze(axes))
+
+
+def _adafactor() -> adafactor.Adafactor:
+    return adafactor.Adafactor(
+        decay_rate=0.8,
+        step_offset=0,
+        logical_factor_rules=adafactor.standard_logical_factor_rules(),
+    )
+
+
+def begin_afresh(
+    state: Mapping[str, Any], target: Mapping[str, Any], *, is_resuming: bool = False
+) -> Mapping[str, Any]:
+    """Take the parameters of an initial checkpoint only, with step and optimizer as at the start.
+
+    A state transformation of T5X's restore. TRAIN_STEPS then counts fine-tuning steps, whatever
+    step the checkpoint was of. A run that resumes keeps everything.
+
+    Raises:
+      UserError: the checkpoint lacks a parameter of the model.
+    """
+    if is_resuming:
+        return state
+    wanted = flax.traverse_util.flatten_dict(dict(target)["target"], sep="/")
+    found = flax.traverse_util.flatten_dict(dict(state)["target"], sep="/")
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise UserError(
+            f"INITIAL_CHECKPOINT_PATH lacks {len(missing)} parameters of the model, e.g. "
+            f"{missing[0]}; wanted a checkpoint of the shape that the model file says"
+        )
+    return {"target": dict(state)["target"]}
+
+
+def decode_function(
+    *, decoding_name: str, temperature: float
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Return T5X's decode function for DECODING."""
+    if decoding_name == "beam":
+        return decoding.beam_search
+    return _Sampling(temperature if decoding_name == "sample" else 0.0)
+
+
+class _Sampling:
+    """T5X's sampling at one temperature over the whole vocabulary; 0 is greedy."""
+
+    def __init__(self, temperature: float):
+        self.temperature = temperature
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, jax.Array]:
+        settings = {"temperature": self.temperature, "topk": 0, **kwargs}
+        return decoding.temperature_sample(*args, **settings)
+
+
+def evaluated(
+    *,
+    period: int,
+    task: str | None,
+    name: str,
+    vocab: str,
+    module: str,
+    feature_lengths: Mapping[str, int],
+    split: str,
+    batch_size: int,
+    use_cached: bool,
+    pack: bool,
+) -> utils.DatasetConfig | None:
+    """Return what a run is measured on, or None where EVAL_PERIOD is 0.
+
+    Args:
+      period: EVAL_PERIOD.
+      task: EVAL_MIXTURE_OR_TASK_NAME, or None for the training task.
+      name: the training task's registered name.
+      vocab: the vocabulary.
+      module: what registers the tasks.
+      feature_lengths: as in training.
+      split: of the task.
+      batch_size: rows.
+      use_cached: read SeqIO's cache.
+      pack: several examples in a row, for the loss; never to be decoded.
+    """
+    if not period:
+        return None
+    return utils.DatasetConfig(
+        mixture_or_task_name=data.resolve(task, vocab) if task else name,
+        module=module,
+        task_feature_lengths=dict(feature_lengths),
+        split=split,
+        batch_size=batch_size,
+        shuffle=False,
+        seed=42,
+        use_cached=use_cached,
+        pack=pack,
+    )
