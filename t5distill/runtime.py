@@ -122,7 +122,7 @@ class Stop:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
-        print("\nstopping: this step is finished and saved first", file=sys.stderr)
+        print("\nstopping: what is under way is finished and kept first", file=sys.stderr)
 
     @property
     def exit_code(self) -> int:
