@@ -15,8 +15,8 @@ from t5distill.errors import UserError, suggest
 from t5distill.evaluate.inference import infer
 from t5distill.evaluate.rounds import Decoding
 from t5distill.evaluate.sets import EvaluationSet, evaluation_sets
-from t5distill.formats.vocabulary import SAVED_MODEL
-from t5distill.runtime import import_tasks, use_vocabulary
+from t5distill.formats.vocabulary import SAVED_MODEL, use_vocabulary
+from t5distill.runtime import import_tasks
 from t5distill.student.sharding import make_mesh
 
 DECODINGS = ("greedy", "sample", "beam")

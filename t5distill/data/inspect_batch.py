@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Read the first batch and print it."""
     import importlib
 
-    from t5distill import quiet, runtime
+    from t5distill import quiet
 
     if args.split not in SPLITS:
         raise UserError(f"--split {args.split!r}; {suggest(args.split, SPLITS)}")
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from t5distill import data
     from t5distill.formats import vocabulary
 
-    runtime.use_vocabulary(args.vocab, args.vocab_path)
+    vocabulary.use_vocabulary(args.vocab, args.vocab_path)
     _ = vocabulary.load(args.vocab).vocab_size  # raises where there is none
 
     task = data.resolve(args.task, args.vocab)
