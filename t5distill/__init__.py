@@ -16,6 +16,10 @@ _PUBLIC = {"Student": "t5distill.api"}
 __all__ = ["Student", "__version__"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING", "importlib"})
+
+
 def __getattr__(name: str):
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)

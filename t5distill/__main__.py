@@ -27,6 +27,9 @@ COMMANDS = {
     "inspect": ("t5distill.data.inspect_batch", "print one packed batch as text with loss weights"),
 }
 
+# Commands that keep what they have done.
+RESUMED = ("quickstart", "generate", "train", "infer", "eval")
+
 
 def _parser(command: str | None) -> argparse.ArgumentParser:
     """Build the parser; only the named command's module is imported."""
@@ -73,7 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"t5distill {args.command}: {e.filename}: {e.strerror}; {hint}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nt5distill {args.command}: stopped", file=sys.stderr)
+        more = "; the same command goes on from there" if args.command in RESUMED else ""
+        print(f"\nt5distill {args.command}: stopped{more}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141

@@ -40,7 +40,8 @@ class Student:
     Attributes:
       params: the parameter tree, named as in T5X.
       config: the network's shape.
-      style: the style that it was trained on, or None where unknown.
+      style: the style that it was trained on, or None where unknown or several.
+      task: the task or mixture that it was trained on, or None where unknown.
       lengths: `{"inputs": ..., "targets": ...}` of training, or empty.
       mesh: the devices that `params` lie on, or None.
     """
@@ -52,12 +53,14 @@ class Student:
         *,
         vocabulary: Vocabulary | functools.partial[Vocabulary | None] | None = None,
         style: str | None = None,
+        task: str | None = None,
         lengths: Mapping[str, int] | None = None,
         mesh: Mesh | None = None,
     ):
         self.params = jax.device_put(params) if mesh is None else params
         self.config = config
         self.style = style
+        self.task = task
         self.lengths = dict(lengths or {})
         self.mesh = mesh
         self._vocabulary = vocabulary
@@ -106,6 +109,7 @@ class Student:
             config,
             vocabulary=functools.partial(_vocabulary, vocabulary, path, found),
             style=found.get("style"),
+            task=found.get("task"),
             lengths=found.get("task_feature_lengths"),
             mesh=mesh,
         )
@@ -261,6 +265,12 @@ class Student:
             split="test",
             choices=choices,
         )
+        if not isinstance(question, str):
+            raise UserError(f"question is a {type(question).__name__}, wanted one text")
+        if style is None and self.style is None and self.task is not None:
+            raise UserError(
+                f"this student was taught several styles ({self.task}); say which, e.g. style='cot'"
+            )
         style = style or self.style or _DEFAULT_STYLE
         limit = max_tokens or self.lengths.get("targets", _DEFAULT_MAX_TOKENS)
         talk, finished = Talk(formats.style(style).converse(problem)), False

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+
+from etils import epath
 
 from t5distill import data
 from t5distill.api import Student
@@ -12,7 +15,8 @@ from t5distill.errors import UserError, suggest
 from t5distill.evaluate.inference import infer
 from t5distill.evaluate.rounds import Decoding
 from t5distill.evaluate.sets import EvaluationSet, evaluation_sets
-from t5distill.runtime import import_tasks, use_vocabulary
+from t5distill.formats.vocabulary import SAVED_MODEL, use_vocabulary
+from t5distill.runtime import import_tasks
 from t5distill.student.sharding import make_mesh
 
 DECODINGS = ("greedy", "sample", "beam")
@@ -91,6 +95,7 @@ class Decoder:
         return self._load(self.checkpoint_path), self._load(self.first_checkpoint_path)
 
     def _load(self, path: str) -> Student:
+        self._check_vocabulary(path)
         mesh = make_mesh(self.model_parallelism)
         return Student.load(
             path,
@@ -99,11 +104,42 @@ class Decoder:
             mesh=mesh if mesh.size > 1 else None,
         )
 
+    def _check_vocabulary(self, path: str) -> None:
+        """Raise UserError where VOCAB_PATH is another vocabulary than lies beside a checkpoint.
+
+        The student would read and write other pieces than those that it has learnt.
+        """
+        if self.vocab_path is None:
+            return
+        given = epath.Path(self.vocab_path)
+        for folder in (epath.Path(path), epath.Path(path).parent):
+            saved = folder / SAVED_MODEL
+            if saved.exists():
+                if saved.read_bytes() != given.read_bytes():
+                    raise UserError(
+                        f"VOCAB_PATH {given} is not the vocabulary of {path}, which is {saved}; "
+                        "leave VOCAB_PATH unset"
+                    )
+                return
+
     def decode(
-        self, students: tuple[Student, Student | None], each: EvaluationSet, out_path: pathlib.Path
+        self,
+        students: tuple[Student, Student | None],
+        each: EvaluationSet,
+        out_path: pathlib.Path,
+        stop: Callable[[], bool] = lambda: False,
     ) -> str:
-        """Write the predictions of one set; return a line for the terminal."""
+        """Write the predictions of one set; return a line for the terminal.
+
+        Args:
+          students: of `load`.
+          each: what to decode.
+          out_path: where to.
+          stop: asked after each turn of a problem; True ends the run with KeyboardInterrupt.
+        """
         student, first = students
+        if taught := _taught_otherwise(student, each.style):
+            print(f"warning: {taught}", file=sys.stderr)
         done = infer(
             student=student,
             first=first,
@@ -119,9 +155,21 @@ class Decoder:
                 seed=self.random_seed,
                 calculator=self.calculator,
             ),
+            stop=stop,
         )
+        if done.set_aside:
+            kept = ", ".join(done.set_aside)
+            print(f"what was there had other settings and is now {kept}", file=sys.stderr)
         rate = f", {done.tokens / done.wall_s:.0f} tokens/s" if done.tokens else ""
         return (
             f"{out_path}: {done.problems} problems ({done.reused} were done), "
             f"{done.tokens} tokens in {done.wall_s:.1f} s{rate}"
         )
+
+
+def _taught_otherwise(student: Student, style: str) -> str | None:
+    """Return what is odd where a student is asked in a style that it was not taught, or None."""
+    # `socratic_solve` is a share of `socratic`.
+    if student.style is None or f"{student.style}_".startswith(f"{style}_"):
+        return None
+    return f"the student was taught style {student.style} ({student.task}) and is asked as {style}"

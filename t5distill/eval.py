@@ -48,7 +48,8 @@ def evaluate(*, decoder: Decoder, output_dir: str) -> None:
     students = decoder.load()
     for each in decoder.sets():
         out = pathlib.Path(output_dir) / f"{each.task}-{decoder.split}"
-        line = decoder.decode(students, each, out / "predictions.jsonl")
+        with runtime.Stop().listening() as stop:
+            line = decoder.decode(students, each, out / "predictions.jsonl", stop)
         if leads:
             print(line)
             score.run(

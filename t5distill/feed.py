@@ -18,7 +18,7 @@ from t5distill.api import Student
 from t5distill.errors import UserError
 from t5distill.evaluate import sets
 from t5distill.formats import vocabulary as vocabularies
-from t5distill.runtime import import_tasks, use_vocabulary
+from t5distill.runtime import import_tasks
 from t5distill.student import sharding
 from t5distill.student.config import T5Config
 
@@ -67,7 +67,7 @@ class Feed:
             )
         if self.batch_size < 1 or self.eval_steps < 0:
             raise UserError("wanted BATCH_SIZE of at least 1 and EVAL_STEPS of at least 0")
-        use_vocabulary(self.vocab, self.vocab_path)
+        vocabularies.use_vocabulary(self.vocab, self.vocab_path)
         import_tasks(self.task_module)
 
     def check(self, config: T5Config, mesh: Mesh) -> None:

@@ -15,7 +15,7 @@ import argparse
 import ast
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -106,9 +106,10 @@ def checked(args: argparse.Namespace, *, run_file: str, entry: str) -> list[GinF
     """
     roots = search_roots(_folders(args))
     files = [read(find(name, roots)) for name in args.gin_file]
-    check(files, args.gin_bindings, run_file=run_file)
-    if not any(f".{entry}".endswith(f".{name}") for f in files for name in f.configures):
+    bound = any(f".{entry}".endswith(f".{name}") for f in files for name in f.configures)
+    if not bound and any(f.is_run_file for f in files):
         raise UserError(f"no gin file configures {entry}; give --gin_file={run_file}")
+    check(files, args.gin_bindings, run_file=run_file)
     return files
 
 
@@ -234,12 +235,13 @@ def check(files: Sequence[GinFile], bindings: Sequence[str], *, run_file: str) -
     settings = [f for f in files if not f.is_run_file]
     set_here: set[str] = set()
     for file in settings:
-        for name, (_, number, _) in file.macros.items():
+        for name, (value, number, _) in file.macros.items():
             if name not in known:
                 raise UserError(
                     f"{file.path}:{number}: no run file declares the macro {name}; "
                     f"{suggest(name, known)}"
                 )
+            _check_kind(f"{file.path}:{number}", name, value, known[name])
         set_here |= file.macros.keys()
     set_here |= {_bound_name(binding, known) for binding in bindings}
     # A later run file may give a value to what an earlier one requires.
@@ -249,8 +251,20 @@ def check(files: Sequence[GinFile], bindings: Sequence[str], *, run_file: str) -
             raise UserError(f"{name} is not set: {comment}\nSet it with {_example(name, comment)}")
 
 
-def _declared(runs: Sequence[GinFile]) -> set[str]:
-    """Return every macro that a run file declares, given or beside a given one or our own."""
+def _check_kind(place: str, name: str, value: Any, default: Any) -> None:
+    """Raise UserError where a switch is set to what is neither True nor False.
+
+    A text such as 'False' would count as yes.
+    """
+    if isinstance(default, bool) and not isinstance(value, bool):
+        raise UserError(f"{place}: {name} is {value!r}; wanted True or False")
+
+
+def _declared(runs: Sequence[GinFile]) -> dict[str, Any]:
+    """Return every macro that a run file declares, given or beside a given one or our own.
+
+    Each comes with its default.
+    """
     own = [root / "runs" for root in search_roots() if root.name == "gin"]
     folders = [*(f.path.parent for f in runs), *own]
     beside = [read_quietly(p) for d in folders if d.is_dir() for p in sorted(d.glob("*.gin"))]
@@ -260,7 +274,8 @@ def _declared(runs: Sequence[GinFile]) -> set[str]:
         for f in runs
         for name in f.includes
     ]
-    return {name for f in (*declaring, *included) if f for name in f.macros}
+    files = [f for f in (*included, *reversed(declaring)) if f]
+    return {name: entry[0] for f in files for name, entry in f.macros.items()}
 
 
 def read_quietly(path: pathlib.Path) -> GinFile | None:
@@ -271,7 +286,7 @@ def read_quietly(path: pathlib.Path) -> GinFile | None:
         return None
 
 
-def _bound_name(binding: str, known: set[str]) -> str:
+def _bound_name(binding: str, known: Mapping[str, Any]) -> str:
     """Check one `NAME=VALUE` of the command line and return its name."""
     name, equals, value = (part.strip() for part in binding.partition("="))
     said = f"--gin.{binding}"
@@ -281,6 +296,8 @@ def _bound_name(binding: str, known: set[str]) -> str:
         raise UserError(f"{said}: {name} is no macro; only macros are set on the command line")
     if name not in known:
         raise UserError(f"{said}: no run file declares the macro {name}; {suggest(name, known)}")
+    if isinstance(known[name], bool):
+        _check_kind(said, name, {"True": True, "False": False}.get(value, value), known[name])
     try:
         ast.literal_eval(value)
     except (ValueError, SyntaxError) as e:

@@ -44,13 +44,17 @@ def infer(*, decoder: Decoder, output_dir: str) -> None:
     out = pathlib.Path(output_dir)
     record = runtime.describe_run()
     students = decoder.load()
-    lines = [
-        decoder.decode(students, each, out / f"{each.task}-{decoder.split}.jsonl")
-        for each in decoder.sets()
-    ]
+    lines, sets = [], decoder.sets()
+    with runtime.Stop().listening() as stop:
+        for each in sets:
+            path = out / f"{each.task}-{decoder.split}.jsonl"
+            lines.append(decoder.decode(students, each, path, stop))
     if jax.process_index() == 0:
         runtime.write_record(output_dir, record, config=gin.operative_config_str(), done=lines)
         print("\n".join(lines))
+        print(
+            f"judge them: t5distill score --problems {sets[0].problems_path} --predictions {path}"
+        )
 
 
 if __name__ == "__main__":

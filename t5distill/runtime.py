@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from t5distill import quiet
-from t5distill.errors import UserError, suggest
-from t5distill.formats import vocabulary as vocabularies
+from t5distill.errors import UserError
 
 CACHE_VARIABLE = "T5DISTILL_COMPILATION_CACHE"
 _SHORTEST_KEPT = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
@@ -75,25 +74,6 @@ def import_tasks(module: str) -> None:
         ) from e
 
 
-def use_vocabulary(vocab: str, path: str | None) -> None:
-    """Make `path` the SentencePiece model of a vocabulary in this process, if it is given.
-
-    Tasks are registered by name before any macro is read, so the environment carries the path.
-
-    Raises:
-      UserError: there is no such vocabulary or file.
-    """
-    if vocab not in vocabularies.VOCABULARIES:
-        raise UserError(f"VOCAB is {vocab!r}; {suggest(vocab, vocabularies.VOCABULARIES)}")
-    if path is None or vocab not in vocabularies.MODEL_FILES:
-        return
-    if "://" not in path:
-        if not os.path.isfile(path):
-            raise vocabularies.missing_model(path)
-        _ = vocabularies.load(vocab, path).vocab_size  # raises where it is no such model
-    vocabularies.use_model_file(vocab, path)
-
-
 class Stop:
     """Remembers that SIGTERM or Ctrl-C came; calling it says whether.
 
@@ -122,7 +102,7 @@ class Stop:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
-        print("\nstopping: this step is finished and saved first", file=sys.stderr)
+        print("\nstopping: what is under way is finished and kept first", file=sys.stderr)
 
     @property
     def exit_code(self) -> int:

@@ -251,7 +251,7 @@ def _told(report: Mapping[str, Any]) -> str:
     if report["cut"]:
         lines.append(f"\n{report['cut']:,} ran on and were cut before they were judged")
     if "isolation" in report:
-        lines.append(f"\nprograms were executed behind {report['isolation']}")
+        lines.append(f"\ntexts were executed behind {report['isolation']}")
     problems = sum(file["problems"] for file in report["against"])
     lines.append(
         f"\ncompared with {problems:,} evaluation problems of {len(report['against'])} files"

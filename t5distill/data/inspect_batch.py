@@ -7,12 +7,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from t5distill.errors import UserError
+from t5distill.errors import UserError, suggest
 
 if TYPE_CHECKING:
     import numpy as np
 
 HELP = "Print one packed batch decoded back to text, with the loss weight of each token."
+SPLITS = ("train", "validation", "test")
 EXAMPLE = "t5distill inspect gsm8k_cot --batch-size 1 --lengths 256 256"
 
 
@@ -21,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK", help="task or mixture, e.g. gsm8k_cot")
     parser.add_argument("--split", default="train", help="train, validation or test")
     parser.add_argument("--vocab", default="t5", help="t5, byt5 or mt5 (default: t5)")
+    parser.add_argument(
+        "--vocab-path",
+        metavar="FILE",
+        help="SentencePiece model of t5 or mt5 (default: $T5DISTILL_T5_VOCAB, else the public one)",
+    )
     parser.add_argument("--batch-size", type=int, default=2, metavar="N", help="rows to print")
     parser.add_argument(
         "--lengths",
@@ -43,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
     from t5distill import quiet
 
+    if args.split not in SPLITS:
+        raise UserError(f"--split {args.split!r}; {suggest(args.split, SPLITS)}")
     if args.batch_size < 1 or min(args.lengths) < 2:
         raise UserError("wanted --batch-size of at least 1 and --lengths of at least 2 tokens")
     quiet.import_tensorflow()
@@ -52,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--module {args.module}: {e}") from e
     from t5distill import data
     from t5distill.formats import vocabulary
+
+    vocabulary.use_vocabulary(args.vocab, args.vocab_path)
+    _ = vocabulary.load(args.vocab).vocab_size  # raises where there is none
 
     task = data.resolve(args.task, args.vocab)
     stream = data.stream_batches(

@@ -167,8 +167,8 @@ class ChainSource(seqio.DataSource):
         if not with_chain:
             raise UserError(
                 f"{path}: none of its {len(pairs)} problems has a solution, so there is no gold "
-                f"{self.chains.style} to learn; register a teacher's chains "
-                "(t5distill.data.register) or train on style answer"
+                f"{self.chains.style} to learn; a teacher's are tasks of their own once they are "
+                f"curated, {self.chains.benchmark}_{self.chains.style}_TEACHER"
             )
         return with_chain
 

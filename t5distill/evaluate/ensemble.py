@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     if args.how not in HOW:
         raise UserError(f"--how {args.how!r}; {suggest(args.how, HOW)}")
     out = score.results_folder(args.out, args.problems, *args.predictions, args.baseline)
-    problems, by_style = _judged(args.problems, args.predictions)
+    problems, by_style, paths = _judged(args.problems, args.predictions)
     order = _order(args.order, by_style)
     weights = _weights(args, order, set(p.id for p in problems))
     groups: dict[str, list[Verdict]] = {p.id: [] for p in problems}
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
             return voting.first_answered(votes)
         return voting.majority(votes, [weights[style_of[id(v)]] for v in votes.verdicts])
 
-    verdicts = voting.combined(problems, groups, choose)
+    verdicts = voting.combined(problems, groups, choose, style_of)
     right = sum(v.outcome == "correct" for v in verdicts)
     result: dict[str, Any] = {
         **statistics.wilson(right, len(verdicts)).accuracy(),
@@ -100,7 +100,12 @@ def run(args: argparse.Namespace) -> None:
         "order": order,
         "weights": weights if args.how == "vote" else None,
         "styles": {
-            style: _alone(scoring.first_samples(by_style[style]), len(problems)) for style in order
+            style: {
+                **_alone(scoring.first_samples(by_style[style]), len(problems)),
+                "predictions": paths[style],
+                "samples": max(len(found) for found in _samples(by_style[style]).values()),
+            }
+            for style in order
         },
     }
     if args.baseline:
@@ -113,14 +118,25 @@ def run(args: argparse.Namespace) -> None:
     print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
 
 
-def _judged(problems_path: str, paths: list[str]) -> tuple[list[Problem], dict[str, list[Verdict]]]:
-    """Return the problems and, by style, the verdicts on all predictions in order of sample."""
+def _samples(verdicts: list[Verdict]) -> dict[str | None, list[Verdict]]:
+    """Group verdicts by problem."""
+    found: dict[str | None, list[Verdict]] = {}
+    for verdict in verdicts:
+        found.setdefault(verdict.problem_id, []).append(verdict)
+    return found
+
+
+def _judged(
+    problems_path: str, paths: list[str]
+) -> tuple[list[Problem], dict[str, list[Verdict]], dict[str, str]]:
+    """Return the problems; by style the verdicts on all predictions; and by style the file."""
     from t5distill.errors import UserError
     from t5distill.evaluate import scoring
     from t5distill.records import Problem, read_jsonl
 
     problems = list(read_jsonl(Problem, problems_path))
     by_style: dict[str, list[Verdict]] = {}
+    files: dict[str, str] = {}
     if twice := [path for path in paths if paths.count(path) > 1]:
         raise UserError(f"{twice[0]}: given twice; wanted each file once")
     for path in paths:
@@ -136,12 +152,12 @@ def _judged(problems_path: str, paths: list[str]) -> tuple[list[Problem], dict[s
         while voice in by_style:
             voice += "'"
         samples = scoring.by_problem(problems, found)
-        by_style[voice] = [
-            v for v in scoring.judge_predictions(problems, samples) if v.outcome != "missing"
-        ]
+        judged = scoring.judge_predictions(problems, samples, shown=True)
+        by_style[voice] = [v for v in judged if v.outcome != "missing"]
+        files[voice] = str(path)
         if not by_style[voice]:
             raise UserError(f"{path}: no prediction of style {style}")
-    return problems, by_style
+    return problems, by_style, files
 
 
 def _order(given: list[str] | None, by_style: dict[str, list[Verdict]]) -> list[str]:
@@ -153,7 +169,9 @@ def _order(given: list[str] | None, by_style: dict[str, list[Verdict]]) -> list[
         ranks = {style: rank for rank, style in enumerate(ORDER)}
         return sorted(by_style, key=lambda voice: (ranks.get(voice.rstrip("'"), len(ORDER)), voice))
     if sorted(given) != sorted(by_style):
-        raise UserError(f"--order {' '.join(given)}: the predictions are {', '.join(by_style)}")
+        raise UserError(
+            f"--order {' '.join(given)}: wanted all of {', '.join(by_style)}, each once"
+        )
     return given
 
 
@@ -169,7 +187,7 @@ def _weights(args: argparse.Namespace, order: list[str], tested: set[str]) -> di
         return dict.fromkeys(order, 1.0)
     if args.how != "vote":
         raise UserError("weights are of --how vote; with fallback the order decides")
-    problems, by_style = _judged(args.validation_problems, paths)
+    problems, by_style, _ = _judged(args.validation_problems, paths)
     if shared := tested & {p.id for p in problems}:
         raise UserError(
             f"{len(shared)} of the validation problems are those of --problems, e.g. "
@@ -195,11 +213,12 @@ def _alone(first: Mapping[str | None, Verdict], n: int) -> dict[str, float]:
 def _table(result: dict[str, Any]) -> str:
     from t5distill.evaluate import score
 
-    lines = [f"{'style':<22}{'right':>8}{'answered':>10}{'weight':>9}"]
+    weighed = f"{'weight':>9}" if result["weights"] else f"{'':>9}"
+    lines = [f"{'style':<22}{'right':>8}{'answered':>10}{weighed}{'samples':>9}   predictions"]
     for style, alone in result["styles"].items():
         weight = f"{result['weights'][style]:>9.3f}" if result["weights"] else f"{'':>9}"
         shares = f"{100 * alone['accuracy']:>6.1f} %{100 * alone['answered']:>8.1f} %"
-        lines.append(f"{style:<22}{shares}{weight}".rstrip())
+        lines.append(f"{style:<22}{shares}{weight}{alone['samples']:>9}   {alone['predictions']}")
     between = score.interval(result)
     how = {"fallback": "first that answers", "vote": "vote of all"}[result["how"]]
     lines.append(f"{how:<22}{100 * result['accuracy']:>6.1f} %  {between}, {result['n']} problems")

@@ -12,7 +12,7 @@ import hashlib
 import json
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -37,12 +37,14 @@ class Inference:
       reused: of these, those whose predictions were there already.
       tokens: tokens decoded in this run, over all samples.
       wall_s: seconds of decoding in this run.
+      set_aside: files of a run with other settings that had these names before.
     """
 
     problems: int
     reused: int
     tokens: int
     wall_s: float
+    set_aside: tuple[str, ...] = ()
 
 
 def infer(
@@ -55,6 +57,7 @@ def infer(
     pool: Sequence[formats.Shot] = (),
     first: Generator | None = None,
     slots: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Inference:
     """Decode predictions for every problem of a file; all processes of a pod call it, one writes.
 
@@ -69,12 +72,15 @@ def infer(
       pool: what demonstrations are drawn from, by a style that shows some.
       first: of two students the one that comes first, see `rounds.Rounds`.
       slots: rows decoded together; see `student.decoding.generate_tokens`.
+      stop: asked after each turn of a problem; True ends the run, which then goes on from there.
 
     Raises:
       UserError: the problems cannot be read, two share an id, or a setting is out of range.
+      KeyboardInterrupt: `stop` said so.
     """
     problems = list(read_jsonl(Problem, problems_path))
     _check_ids(problems, problems_path)
+    _check_first(problems, style, pool, first)
     settings = _settings(student, first, problems, style, decoding, pool)
     store = None
     if jax.process_index() == 0:
@@ -85,7 +91,7 @@ def infer(
     bar = tqdm(
         total=len(problems), desc=f"decode {style}", unit="problem", disable=None if store else True
     )
-    run = _Run(bar=bar, store=store)
+    run = _Run(bar=bar, store=store, stop=stop)
     rounds = Rounds(
         student=student,
         problems=problems,
@@ -109,6 +115,7 @@ def infer(
         reused=len(problems) - len(run.asked),
         tokens=run.tokens,
         wall_s=wall_s,
+        set_aside=tuple(map(str, store.set_aside)) if store else (),
     )
 
 
@@ -118,6 +125,7 @@ class _Run:
 
     bar: Any
     store: Store | None
+    stop: Callable[[], bool]
     tokens: int = 0
     asked: set[int] = dataclasses.field(default_factory=set)
     started: float = dataclasses.field(default_factory=time.monotonic)
@@ -129,6 +137,9 @@ class _Run:
             self.store.add(index, turn, predictions)
         rate = self.tokens / (time.monotonic() - self.started)
         self.bar.set_postfix_str(f"turn {turn + 1}, {rate:.0f} tokens/s", refresh=False)
+        # All processes of a pod stop together or not at all: one of them alone would wait for ever.
+        if jax.process_count() == 1 and self.stop():
+            raise KeyboardInterrupt
 
     def done(self, _index: int, _chains: list[Prediction]) -> None:
         self.bar.update()
@@ -153,6 +164,20 @@ def _settings(
         **dataclasses.asdict(decoding),
     }
     return settings if first is None else {**settings, "first": first.fingerprint()}
+
+
+def _check_first(
+    problems: list[Problem], style: str, pool: Sequence[formats.Shot], first: Generator | None
+) -> None:
+    """Raise UserError where a student that comes first would never be asked."""
+    if first is None or not problems:
+        return
+    pending = Talk(formats.style(style).converse(problems[0], pool)).pending
+    if pending is None or not pending.first:
+        raise UserError(
+            f"style {style} is asked of one student; leave FIRST_CHECKPOINT_PATH unset, or choose "
+            "a style of two, such as socratic or sci_cot"
+        )
 
 
 def _shared(store: Store | None) -> tuple[dict[int, Turns], bool]:

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     if not predictions:
         raise UserError(f"no predictions in {', '.join(args.predictions)}")
     samples = scoring.by_problem(problems, predictions)
-    verdicts = scoring.judge_predictions(problems, samples)
+    verdicts = scoring.judge_predictions(problems, samples, shown=True)
     scores = scoring.summarise(problems, samples, verdicts)
     if args.baseline:
         scores["versus_baseline"] = scoring.compare(verdicts, baseline(args.baseline))
@@ -78,22 +78,29 @@ def table(scores: dict) -> str:
     def line(label: str, value: float, note: str = "") -> str:
         return f"{label:<28}{100 * value:6.1f} %  {note}".rstrip()
 
-    lines = [line("accuracy", scores["accuracy"], f"{interval(scores)}, {scores['n']} problems")]
+    several = any(name.startswith("vote_") for name in scores)
+    note = f"{interval(scores)}, {scores['n']} problems{', first samples' if several else ''}"
+    lines = [line("accuracy", scores["accuracy"], note)]
     for name, value in scores.items():
         if name.startswith("vote_") and name != "vote_curve":
             lines.append(line(f"majority of {name[5:]}", value["accuracy"], interval(value)))
     for point in scores.get("vote_curve", [])[:-1]:
         note = f"{interval(point)}, expected"
         lines.append(line(f"majority of {point['k']}", point["accuracy"], note))
-    lines.append(line("calculator after decoding", scores["calculator_after_decoding"]))
-    if (inside := scores["calculator_in_decoding"])["share"]:
+    # What is executed has no equations in words and no marks of an answer.
+    read = scores["executed"] < 1
+    if read:
+        lines.append(line("calculator after decoding", scores["calculator_after_decoding"]))
+    if read and (inside := scores["calculator_in_decoding"])["share"]:
         note = f"of the predictions; {inside['forced']} values forced, {inside['changed']} changed"
         lines.append(line("calculator in decoding", inside["share"], note))
-    lines.append(line("strict-match", scores["strict_match"], "as widely used harnesses count"))
-    lines.append(line("flexible-extract", scores["flexible_extract"], "likewise"))
+    if read:
+        lines.append(line("strict-match", scores["strict_match"], "as widely used harnesses count"))
+        lines.append(line("flexible-extract", scores["flexible_extract"], "likewise"))
     shown = {o: s for o, s in scores["outcomes"].items() if s}
     lines.append("outcomes: " + ", ".join(f"{o} {100 * s:.1f} %" for o, s in shown.items()))
-    lines.append(line("no answer marker", scores["no_marker"]))
+    if read:
+        lines.append(line("no answer marker", scores["no_marker"]))
     lines.append(line("hit the length limit", scores["truncated"]))
     if "isolation" in scores:
         lines.append(isolated(scores["isolation"]))
@@ -103,8 +110,8 @@ def table(scores: dict) -> str:
 
 
 def isolated(levels: list[str]) -> str:
-    """Return how programs were executed as a line for a terminal."""
-    return f"programs were executed behind {' and '.join(levels)}"
+    """Return how texts were executed as a line for a terminal."""
+    return f"texts were executed behind {' and '.join(levels)}"
 
 
 def results_folder(path: str, *inputs: str | None) -> pathlib.Path:

@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tqdm import tqdm
+
 from t5distill import formats, verify
 from t5distill.errors import UserError
 from t5distill.evaluate import statistics, voting
@@ -111,10 +113,16 @@ def by_problem(problems: Sequence[Problem], predictions: Iterable[Prediction]) -
     return {i: [s[k] for k in sorted(s)] for i, s in grouped.items()}
 
 
-def judge_predictions(problems: Sequence[Problem], samples: Samples) -> list[Verdict]:
-    """Judge every prediction; a problem without any gets one verdict `missing`."""
+def judge_predictions(
+    problems: Sequence[Problem], samples: Samples, *, shown: bool = False
+) -> list[Verdict]:
+    """Judge every prediction; a problem without any gets one verdict `missing`.
+
+    With `shown` a terminal shows how far it is: thousands of programs take their time.
+    """
     verdicts = []
-    for problem in problems:
+    hidden = None if shown else True  # None: unless no terminal is there
+    for problem in tqdm(problems, desc="judge", unit="problem", disable=hidden, delay=1.0):
         for prediction in samples.get(problem.id, ()):
             verdict = verify.judge_chain(
                 prediction.text, problem, style=prediction.style, finished=prediction.finished
@@ -171,6 +179,9 @@ def summarise(
         "calculator_in_decoding": _calculator_in_decoding(samples, n),
         "no_marker": _share(sum(v.extraction not in _MARKED for v in first.values()), n),
         "truncated": _share(sum(not s[0].finished for s in samples.values() if s), n),
+        "executed": _share(
+            sum(executed_style(s[0].style) is not None for s in samples.values() if s), n
+        ),
     }
     if levels := isolation_levels(verdicts):
         scores["isolation"] = levels

@@ -3,6 +3,7 @@
 NAME.jsonl            predictions in the problems' order, written once all are there
 NAME.settings.json    what they depend on; an equal run takes the file as it is
 NAME.jsonl.partial    while running: the settings, then one line for each turn of a problem
+NAME.old.…            the same of the last run that had other settings
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Store:
         self.turns: dict[int, Turns] = {}
         self._good_bytes = 0
         self._partial: IO[bytes] | None = None
+        self.set_aside: list[pathlib.Path] = []
         if not self.complete:
             self._read_partial()
 
@@ -79,11 +81,21 @@ class Store:
             yield
             return
         self.partial_path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._good_bytes:
+            self._set_aside(self.partial_path)
         with open(self.partial_path, "ab") as self._partial:
             self._partial.truncate(self._good_bytes)
             if self._good_bytes == 0:
                 self._partial.write(json.dumps(self.settings).encode() + b"\n")
             yield
+
+    def _set_aside(self, *paths: pathlib.Path) -> None:
+        """Keep what another run left here as NAME.old.jsonl, one such run long."""
+        for path in paths:
+            if path.exists():
+                aside = path.with_name(path.name.replace(self.out.stem, f"{self.out.stem}.old", 1))
+                path.replace(aside)
+                self.set_aside.append(aside)
 
     def add(self, index: int, turn: int, predictions: list[Prediction]) -> None:
         """Keep one turn of a problem in the partial file."""
@@ -95,7 +107,7 @@ class Store:
 
     def finish(self, predictions: Iterable[Prediction]) -> None:
         """Write the output, then its settings; an older pair never counts as this one."""
-        self.settings_path.unlink(missing_ok=True)
+        self._set_aside(self.settings_path, self.out)
         write_jsonl(self.out, predictions)
         digest = hashlib.sha256(self.out.read_bytes()).hexdigest()
         write_json(self.settings_path, {"settings": self.settings, "sha256": digest})

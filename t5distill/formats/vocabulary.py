@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Iterable
 
-from t5distill.errors import UserError
+from t5distill.errors import UserError, suggest
 from t5distill.formats import codec
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
@@ -176,3 +176,22 @@ def _load_model(path: str, mtime_ns: int):
     if found != (PAD_ID, EOS_ID, UNK_ID):
         raise UserError(f"{path}: pad, eos, unk are {found}, wanted (0, 1, 2) as in T5")
     return processor
+
+
+def use_vocabulary(vocab: str, path: str | None) -> None:
+    """Make `path` the SentencePiece model of a vocabulary in this process, if it is given.
+
+    Tasks are registered by name before any macro is read, so the environment carries the path.
+
+    Raises:
+      UserError: there is no such vocabulary or file.
+    """
+    if vocab not in VOCABULARIES:
+        raise UserError(f"VOCAB is {vocab!r}; {suggest(vocab, VOCABULARIES)}")
+    if path is None or vocab not in MODEL_FILES:
+        return
+    if "://" not in path:
+        if not os.path.isfile(path):
+            raise missing_model(path)
+        _ = load(vocab, path).vocab_size  # raises where it is no such model
+    use_model_file(vocab, path)

@@ -152,6 +152,10 @@ def test_inspect_says_what_is_wrong(capsys, tmp_path, monkeypatch):
     assert "did you mean gsm8k_cot?" in capsys.readouterr().err
     assert main(["inspect", "gsm8k_cot", "--batch-size", "0"]) == 2
     assert main(["inspect", "gsm8k_cot", "--module", "no_such_module"]) == 2
+    assert main(["inspect", "gsm8k_cot", "--split", "tets"]) == 2
+    assert "did you mean test?" in capsys.readouterr().err
+    assert main(["inspect", "gsm8k_cot", "--vocab-path", str(tmp_path / "no.model")]) == 2
+    assert str(tmp_path / "no.model") in capsys.readouterr().err
     monkeypatch.setenv("T5DISTILL_DATA_DIR", str(tmp_path))
     assert main(["inspect", "gsm8k_cot"]) == 2
     assert "t5distill prepare gsm8k --raw PATH" in capsys.readouterr().err

@@ -70,6 +70,7 @@ def problems(tmp_path):
 
 def run(problems, student, **changes):
     style, slots = changes.pop("style", "answer"), changes.pop("slots", None)
+    more = {name: changes.pop(name) for name in ("stop", "first") if name in changes}
     decoding = Decoding(**{"max_tokens": 8, "num_samples": 2, "seed": 5, **changes})
     out = problems.with_name("out") / "predictions.jsonl"
     done = infer(
@@ -79,6 +80,7 @@ def run(problems, student, **changes):
         style=style,
         decoding=decoding,
         slots=slots,
+        **more,
     )
     return out, done
 
@@ -116,6 +118,9 @@ def test_other_settings_decode_again(problems, change):
     student = Echo("b") if change == "student" else Echo()
     _, done = run(problems, student, **({} if change == "student" else change))
     assert done.reused == 0 and len(student.asked) == 6
+    # What was there is kept beside it.
+    assert (out.parent / "predictions.old.jsonl").read_text() == before
+    assert (out.parent / "predictions.old.settings.json").exists() and len(done.set_aside) == 2
     if change in ({"seed": 6}, {"style": "cot"}):
         assert out.read_text() != before
 
@@ -236,3 +241,29 @@ def test_an_older_output_survives_until_the_new_one_is_whole(problems):
     assert out.read_text() == before
     saved = json.loads(out.with_name("predictions.settings.json").read_text())
     assert saved["settings"]["seed"] == 5
+
+
+def test_a_broken_run_of_other_settings_is_set_aside(problems):
+    with pytest.raises(KeyboardInterrupt):
+        run(problems, Echo(), stop=iter([False, False, True]).__next__)
+    partial = problems.parent / "out/predictions.jsonl.partial"
+    before = partial.read_bytes()
+    assert before.count(b"\n") == 4  # the settings, two turns, and the one that it stopped after
+    run(problems, Echo(), seed=9)
+    assert (problems.parent / "out/predictions.old.jsonl.partial").read_bytes() == before
+
+
+def test_a_run_that_is_told_to_stop_goes_on_from_there(problems):
+    wanted, _ = run(problems, Echo())
+    whole = wanted.read_bytes()
+    for path in wanted.parent.iterdir():
+        path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run(problems, Echo(), stop=iter([False, False, True]).__next__)
+    _, done = run(problems, Echo())
+    assert done.reused == 3 and wanted.read_bytes() == whole
+
+
+def test_a_student_that_would_never_be_asked_is_refused(problems):
+    with pytest.raises(UserError, match="asked of one student"):
+        run(problems, Echo(), style="cot", first=Echo("first"))

@@ -116,8 +116,10 @@ def test_programs_first_then_equations_then_words(run):
     assert [v.extraction for v in verdicts] == ["marker", "solved", "executed", "executed"]
     assert [v.outcome for v in verdicts] == ["correct", "correct", "wrong", "correct"]
     assert (scores["accuracy"], scores["order"]) == (0.75, ["program", "equation", "cot"])
-    assert scores["styles"]["cot"] == {"accuracy": 0.75, "answered": 1.0}
-    assert scores["styles"]["program"] == {"accuracy": 0.25, "answered": 0.5}
+    shares = {s: (row["accuracy"], row["answered"]) for s, row in scores["styles"].items()}
+    assert shares == {"program": (0.25, 0.5), "equation": (0.25, 0.5), "cot": (0.75, 1.0)}
+    assert scores["styles"]["cot"]["predictions"] == str(run.folder / "cot.jsonl")
+    assert [v.extra["style"] for v in verdicts] == ["cot", "equation", "program", "program"]
 
 
 def test_another_order(run):
@@ -153,7 +155,8 @@ def test_second_students_come_right_after_the_first_and_any_sample_counts(run):
     assert main(["ensemble", *argv]) == 0
     scores = json.loads((run.folder / "two/scores.json").read_text())
     assert scores["order"] == ["program", "program'", "cot"]
-    assert scores["styles"]["program'"] == {"accuracy": 0.25, "answered": 1.0}
+    second = scores["styles"]["program'"]
+    assert (second["accuracy"], second["answered"], second["samples"]) == (0.25, 1.0, 1)
     assert scores["accuracy"] == 0.5 and scores["isolation"]
     # The same as a run of its own.
     assert main(["score", *argv[:4], "--predictions", str(run.folder / "second.jsonl")]) == 0

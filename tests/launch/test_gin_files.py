@@ -16,6 +16,7 @@ import datetime
 YEAR = %gin.REQUIRED  # when, e.g. 2024
 DAY = 1  # of the month
 NAMES = None
+LEAP = False
 
 datetime.date:
   year = %YEAR
@@ -54,6 +55,8 @@ def test_the_command_line_wins_over_a_recipe_and_a_recipe_over_a_run_file(tmp_pa
         ("datetime.date:\n  day = 3", "literals only"),
         ("YEAR = ", r"1\.gin:"),
         ("YEAR 2024", r"1\.gin:"),
+        ("LEAP = 'False'", r"1\.gin:1: LEAP is 'False'; wanted True or False"),
+        ("DAY = 2\nLEAP = 1", r"1\.gin:2: LEAP is 1; wanted True or False"),
     ],
 )
 def test_what_a_recipe_may_not_hold(tmp_path, recipe, message):
@@ -69,6 +72,8 @@ def test_what_a_recipe_may_not_hold(tmp_path, recipe, message):
         ("NAMES=anna", r"--gin\.NAMES=\"'anna'\""),
         ("YEAR", r"wanted --gin\.NAME=VALUE"),
         ("YEAR=@x", "no literal"),
+        ("LEAP=true", "--gin.LEAP=true: LEAP is 'true'; wanted True or False"),
+        ("LEAP='False'", "LEAP is \"'False'\"; wanted True or False"),
     ],
 )
 def test_what_the_command_line_may_not_hold(tmp_path, binding, message):
@@ -86,6 +91,9 @@ def test_a_run_file_is_needed_and_must_bind_the_entry(tmp_path):
         UserError, match=r"none of the gin files is a run file.*gin/runs/train\.gin"
     ):
         load(tmp_path, "DAY = 2")
+    # Before anything that it requires: it is the wrong one.
+    with pytest.raises(UserError, match=r"no gin file configures t5distill\.train\.train"):
+        load(tmp_path, RUN, entry="t5distill.train.train")
     with pytest.raises(UserError, match=r"no gin file configures t5distill\.train\.train"):
         load(tmp_path, RUN, "YEAR = 1", entry="t5distill.train.train")
 

@@ -144,6 +144,11 @@ def test_solve(trained, monkeypatch):
     assert asked[1] == (["Q: How many?\nA: Let's think step by step."], 99)
     with pytest.raises(UserError, match="kind is 'number'"):
         student.solve("How many?", kind="number")
+    with pytest.raises(UserError, match="question is a list"):
+        student.solve(["How many?"])
+    student.style, student.task = None, "etd_gsm8k"
+    with pytest.raises(UserError, match="several styles"):
+        student.solve("How many?")
 
 
 def test_solve_without_an_answer(trained, monkeypatch):

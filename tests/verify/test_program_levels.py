@@ -151,6 +151,6 @@ def test_scoring_is_refused_until_the_risk_is_accepted(tmp_path):
     assert codes == [2, 2, 2, 2, 0]
     assert "T5DISTILL_ALLOW_UNSAFE is 'perhaps'; wanted 1" in said
     assert said.count("found seccomp only") == 3 and "--allow-unsafe" in said
-    assert "programs were executed behind seccomp only" in said
+    assert "texts were executed behind seccomp only" in said
     scores = json.loads((tmp_path / "out/scores.json").read_text())
     assert (scores["accuracy"], scores["isolation"]) == (1.0, ["seccomp only"])
