@@ -13,16 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.core
-import flax.serialization
 import flax.traverse_util
 import jax
-import optax
 from t5x import adafactor, decoding, models, optimizers, utils
 from t5x.examples.t5 import network
 
 from t5distill import data, gin_files
 from t5distill.errors import UserError
-from t5distill.runtime import import_tasks, use_vocabulary
+from t5distill.formats.vocabulary import use_vocabulary
+from t5distill.runtime import import_tasks
 from t5distill.student.optimizers import make_optimizer, make_schedule
 
 DECODINGS = ("greedy", "sample", "beam")
@@ -46,11 +45,21 @@ def check_macros() -> None:
         gin_files.check(files, args.gin_bindings, run_file="gin/t5x/train.gin")
 
 
-def task_name(name: str, *, vocab: str, vocab_path: str | None, module: str) -> str:
-    """Return the registered name of a task or mixture in a vocabulary: `gsm8k_cot__byt5`."""
+def task_name(
+    *, name: str, other: str | None, vocab: str, vocab_path: str | None, module: str
+) -> str:
+    """Return the registered name of a task or mixture in a vocabulary: `gsm8k_cot__byt5`.
+
+    Args:
+      name: MIXTURE_OR_TASK_NAME.
+      other: EVAL_MIXTURE_OR_TASK_NAME, which comes before it where it is set.
+      vocab: of the name.
+      vocab_path: its SentencePiece model, or None for the environment's.
+      module: what registers the tasks.
+    """
     use_vocabulary(vocab, vocab_path)
     import_tasks(module)
-    return data.resolve(name, vocab)
+    return data.resolve(other or name, vocab)
 
 
 def make_model(
@@ -138,18 +147,19 @@ class _AnyOptax(optimizers.OptaxWrapper):
         self, optimizer: optimizers.Optimizer, param_logical_axes: Any
     ) -> optimizers.Optimizer:
         """Give what an optimizer keeps of a parameter that parameter's axes; spread nothing else."""
-        axes = jax.tree.map(lambda _: None, optimizer.state_dict())
-        axes["target"] = param_logical_axes
-        states = optax.tree_utils.tree_map_params(
-            self.optax_optimizer,
-            lambda _, axis: axis,
-            optimizer.state.param_states,
-            param_logical_axes,
-            transform_non_params=lambda _: None,
-            is_leaf=lambda x: isinstance(x, jax.sharding.PartitionSpec),
-        )
-        axes["state"]["param_states"] = flax.serialization.to_state_dict(states)
-        return optimizer.restore_state(flax.core.unfreeze(axes))
+        state = flax.traverse_util.flatten_dict(optimizer.state_dict())
+        shapes = {path[1:]: x.shape for path, x in state.items() if path[0] == "target"}
+        known = flax.traverse_util.flatten_dict(flax.core.unfreeze(param_logical_axes))
+
+        def axes(path: tuple[str, ...], x: Any) -> Any:
+            # What belongs to a parameter lies under its name: state/.../mu/decoder/layers_0/...
+            for i in range(1, len(path)):
+                if path[i:] in known and x.shape == shapes[path[i:]]:
+                    return known[path[i:]]
+            return None
+
+        found = {path: axes(path, x) for path, x in state.items()}
+        return optimizer.restore_state(flax.traverse_util.unflatten_dict(found))
 
 
 def _adafactor() -> adafactor.Adafactor:
