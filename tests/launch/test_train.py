@@ -134,7 +134,7 @@ def test_a_stopped_and_killed_run_ends_like_an_unbroken_one(environment, trained
     wait_for_step(process, directory, 2)
     process.send_signal(signal.SIGTERM)
     _, err = finish(process, code=128 + signal.SIGTERM)
-    assert "saved first" in err
+    assert "kept first" in err
     stopped_at = metrics(directory)[-1]["step"]
     assert (directory / f"checkpoint_{stopped_at}").is_dir()
     assert json.loads((directory / "run.json").read_text())["stopped"]
