@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 # Two simulated hosts share two cores; more test processes than cores only slow each other.
 JOBS ?= 2
 
-.PHONY: help quickstart test check bench soak clean
+# Where checkouts of T5X, airio and jestimator lie, e.g. /src/t5x:/src/airio:/src/jestimator (docs/t5x.md).
+T5X_PATH ?=
+
+.PHONY: help quickstart test test-t5x check bench soak clean
 help:
 	@echo "make quickstart   the whole corridor on embedded problems, about ten minutes"
 	@echo "make test         the test suite"
 	@echo "make check        ruff and pyright"
 	@echo "make bench        training and decoding beside Hugging Face and T5X; asking a teacher; the sandbox"
 	@echo "make soak         the longer checks"
+	@echo "make test-t5x     what needs T5X, with T5X_PATH (docs/t5x.md)"
 
 $(VENV)/installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +30,14 @@ test: $(VENV)/installed
 
 soak: $(VENV)/installed
 	$(BIN)/python -m pytest -m soak tests
+
+$(VENV)/t5x: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt grain tensorboard
+	touch $@
+
+test-t5x: $(VENV)/t5x
+	PYTHONPATH=$(T5X_PATH) $(BIN)/python -c "import t5x" 2>&1 | tail -1
+	PYTHONPATH=$(T5X_PATH) $(BIN)/python -m pytest tests/on_t5x
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

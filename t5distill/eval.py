@@ -58,6 +58,7 @@ def evaluate(*, decoder: Decoder, output_dir: str) -> None:
                     predictions=[out / "predictions.jsonl"],
                     out=out,
                     baseline=None,
+                    style=None,
                     allow_unsafe=False,
                 )
             )

@@ -19,7 +19,8 @@ from t5x import adafactor, decoding, models, optimizers, utils
 from t5x.examples.t5 import network
 
 from t5distill import data, gin_files
-from t5distill.errors import UserError
+from t5distill.data.converters import converter_of, lengths_of
+from t5distill.errors import UserError, suggest
 from t5distill.formats.vocabulary import use_vocabulary
 from t5distill.runtime import import_tasks
 from t5distill.student.optimizers import make_optimizer, make_schedule
@@ -62,8 +63,14 @@ def task_name(
     return data.resolve(other or name, vocab)
 
 
+def feature_lengths(*, task: str, lengths: Mapping[str, int]) -> dict[str, int]:
+    """Return TASK_FEATURE_LENGTHS with those of the features that a recipe does not name."""
+    return lengths_of(task, lengths)
+
+
 def make_model(
     *,
+    task: str,
     vocab: str,
     vocab_path: str | None,
     vocab_size: int,
@@ -85,7 +92,9 @@ def make_model(
 ) -> models.EncoderDecoderModel:
     """Return T5X's encoder-decoder model in the shape that a model file says.
 
-    The vocabulary is the task's own object: T5X refuses to run with any other.
+    The vocabulary is the task's own object: T5X refuses to run with any other. Loss weights that
+    examples bring along (`formats.example`) come with the task's converter, as integers: with
+    LOSS_NORMALIZING_FACTOR 'NUM_REAL_TARGET_TOKENS' the loss is divided by their sum.
     """
     check_macros()
     use_vocabulary(vocab, vocab_path)
@@ -114,6 +123,7 @@ def make_model(
         output_vocabulary=vocabulary,
         optimizer_def=optimizer or _adafactor(),
         decode_fn=decode_fn,
+        feature_converter_cls=converter_of(task),
         label_smoothing=label_smoothing,
         z_loss=z_loss,
         loss_normalizing_factor=loss_normalizing_factor,
@@ -146,7 +156,7 @@ class _AnyOptax(optimizers.OptaxWrapper):
     def derive_logical_axes(
         self, optimizer: optimizers.Optimizer, param_logical_axes: Any
     ) -> optimizers.Optimizer:
-        """Give what an optimizer keeps of a parameter that parameter's axes; spread nothing else."""
+        """Spread what an optimizer keeps of a parameter as that parameter, and nothing else."""
         state = flax.traverse_util.flatten_dict(optimizer.state_dict())
         shapes = {path[1:]: x.shape for path, x in state.items() if path[0] == "target"}
         known = flax.traverse_util.flatten_dict(flax.core.unfreeze(param_logical_axes))
@@ -196,7 +206,13 @@ def begin_afresh(
 def decode_function(
     *, decoding_name: str, temperature: float
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Return T5X's decode function for DECODING."""
+    """Return T5X's decode function for DECODING.
+
+    Raises:
+      UserError: an unknown name.
+    """
+    if decoding_name not in DECODINGS:
+        raise UserError(f"DECODING is {decoding_name!r}; {suggest(decoding_name, DECODINGS)}")
     if decoding_name == "beam":
         return decoding.beam_search
     return _Sampling(temperature if decoding_name == "sample" else 0.0)
@@ -242,10 +258,11 @@ def evaluated(
     """
     if not period:
         return None
+    registered = data.resolve(task, vocab) if task else name
     return utils.DatasetConfig(
-        mixture_or_task_name=data.resolve(task, vocab) if task else name,
+        mixture_or_task_name=registered,
         module=module,
-        task_feature_lengths=dict(feature_lengths),
+        task_feature_lengths=lengths_of(registered, feature_lengths),
         split=split,
         batch_size=batch_size,
         shuffle=False,

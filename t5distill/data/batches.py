@@ -9,7 +9,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from t5distill.data.converters import TARGET_WEIGHTS, WeightedConverter
+from t5distill.data.converters import WeightedConverter, converter_of, lengths_of
 from t5distill.formats.example import WHOLE_WEIGHT
 
 Batch = dict[str, np.ndarray]
@@ -59,14 +59,10 @@ def stream_batches(
     Raises:
       UserError: the task's data is missing.
     """
-    weighted = TARGET_WEIGHTS in seqio.get_mixture_or_task(task).output_features
-    own = {TARGET_WEIGHTS: lengths["targets"]} if weighted else {}
     dataset = seqio.get_dataset(
         task,
-        task_feature_lengths={**lengths, **own},
-        feature_converter=(WeightedConverter if weighted else seqio.EncDecFeatureConverter)(
-            pack=pack
-        ),
+        task_feature_lengths=lengths_of(task, lengths),
+        feature_converter=converter_of(task)(pack=pack),
         dataset_split=split,
         use_cached=use_cached,
         shuffle=shuffle,
@@ -77,7 +73,7 @@ def stream_batches(
     )
     dataset = dataset.batch(batch_size, drop_remainder=repeat).skip(start_step)
     batches = _filled(dataset, batch_size)
-    return map(_with_shares, batches) if weighted else batches
+    return map(_with_shares, batches) if converter_of(task) is WeightedConverter else batches
 
 
 def read_examples(

@@ -27,3 +27,23 @@ class WeightedConverter(seqio.EncDecFeatureConverter):
     def _convert_example(self, features: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
         converted = super()._convert_example(features)
         return {**converted, "decoder_loss_weights": features[TARGET_WEIGHTS]}
+
+
+def converter_of(task: str) -> type[seqio.EncDecFeatureConverter]:
+    """Return the converter for a registered task or mixture."""
+    return WeightedConverter if _is_weighted(task) else seqio.EncDecFeatureConverter
+
+
+def lengths_of(task: str, lengths: Mapping[str, int]) -> dict[str, int]:
+    """Return the lengths of all features of a registered task or mixture.
+
+    Args:
+      task: its registered name.
+      lengths: of `inputs` and `targets`.
+    """
+    own = {TARGET_WEIGHTS: lengths["targets"]} if _is_weighted(task) else {}
+    return {**lengths, **own}
+
+
+def _is_weighted(task: str) -> bool:
+    return TARGET_WEIGHTS in seqio.get_mixture_or_task(task).output_features

@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JSONL of Prediction, or T5X's inference JSONL; several files are read as one run",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument(
+        "--style",
+        metavar="STYLE",
+        help="of predictions that do not say theirs, such as T5X's (default: read as text)",
+    )
     parser.add_argument("--allow-unsafe", action="store_true", help=execution.ALLOW_UNSAFE_HELP)
     parser.add_argument(
         "--baseline",
@@ -35,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score and print a table."""
+    import dataclasses
+
+    from t5distill import formats
     from t5distill.errors import UserError
     from t5distill.evaluate import scoring
     from t5distill.records import Problem, read_jsonl, write_json, write_jsonl
@@ -44,6 +52,10 @@ def run(args: argparse.Namespace) -> None:
     out = results_folder(args.out, args.problems, *args.predictions, args.baseline)
     problems = list(read_jsonl(Problem, args.problems))
     predictions = [p for path in args.predictions for p in scoring.read_predictions(path)]
+    if args.style is not None:
+        formats.style(args.style)  # raises where there is no such
+        named = (dataclasses.replace(p, style=p.style or args.style) for p in predictions)
+        predictions = list(named)
     if not predictions:
         raise UserError(f"no predictions in {', '.join(args.predictions)}")
     samples = scoring.by_problem(problems, predictions)

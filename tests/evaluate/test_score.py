@@ -215,3 +215,15 @@ def test_the_first_sample_is_the_lowest_there_is(tmp_path, run):
 def test_problems_without_predictions_are_counted_among_problems(run, capsys):
     run([problem(0), problem(1)], [prediction(0, "5", sample=s) for s in range(4)])
     assert "1 of 2 problems have no prediction" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("style", "accuracy"), [(None, 0.0), ("program", 1.0)])
+def test_t5x_s_lines_have_the_style_that_is_given(tmp_path, style, accuracy):
+    write_jsonl(tmp_path / "problems.jsonl", [problem(0)])
+    line = {"inputs": {"id_pretokenized": "p0"}, "prediction": "ans = len('abcde')"}
+    (tmp_path / "t5x.jsonl").write_text(json.dumps(line))
+    argv = ["score", "--problems", str(tmp_path / "problems.jsonl"), "--out", str(tmp_path / "o")]
+    argv += ["--predictions", str(tmp_path / "t5x.jsonl"), *(["--style", style] if style else [])]
+    assert main(argv) == 0
+    assert json.loads((tmp_path / "o/scores.json").read_text())["accuracy"] == accuracy
+    assert main([*argv, "--style", "programm"]) == 2

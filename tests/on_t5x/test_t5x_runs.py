@@ -1,0 +1,128 @@
+"""T5X's launchers on our tasks, model files and recipes; test_t5x_gin.py is what always runs."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from t5distill.__main__ import main
+from t5distill.formats.standin import standin_vocabulary
+from t5distill.problems import embedded
+from t5distill.records import Problem, read_jsonl, write_jsonl
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("t5x") is None, reason="T5X is not installed (docs/t5x.md)"
+)
+
+ROOT = pathlib.Path(__file__).parents[2]
+MACROS = {
+    "EMB_DIM": "32",
+    "NUM_HEADS": "2",
+    "HEAD_DIM": "8",
+    "MLP_DIM": "32",
+    "NUM_ENCODER_LAYERS": "1",
+    "NUM_DECODER_LAYERS": "1",
+    "MIXTURE_OR_TASK_NAME": "'embedded_cot'",
+    "TASK_FEATURE_LENGTHS": "{'inputs': 192, 'targets': 48}",
+    "BATCH_SIZE": "4",
+}
+TRAINING = {
+    "TRAIN_STEPS": "6",
+    "WARMUP_STEPS": "2",
+    "EVAL_PERIOD": "6",
+    "EVAL_STEPS": "1",
+    "CHECKPOINT_PERIOD": "3",
+}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    root = tmp_path_factory.mktemp("t5x")
+    for split, count in {"train": 40, "validation": 4, "test": 5}.items():
+        problems = embedded.generate(count=count, seed=0, split=split)
+        write_jsonl(root / "data/embedded" / f"{split}.jsonl", problems)
+    vocabulary = standin_vocabulary(root / "spiece.model")
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {
+        **os.environ,
+        "T5DISTILL_DATA_DIR": str(root / "data"),
+        "T5DISTILL_T5_VOCAB": str(vocabulary),
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": path,
+    }
+
+
+def launch(environment, command, code=0, **macros):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", f"t5x.{command}", f"--gin_search_paths={ROOT}"),
+            *(f"--gin_file=gin/t5x/{command}.gin", "--gin_file=gin/models/tiny.gin"),
+            "--gin_file=gin/recipes/quickstart_cot.gin",
+            *(f"--gin.{name}={value}" for name, value in {**MACROS, **macros}.items()),
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert (done.returncode == 0) == (code == 0), done.stderr[-3000:]
+    return done.stderr
+
+
+@pytest.fixture(scope="module", params=["adafactor", "muon"])
+def trained(request, environment, tmp_path_factory):
+    directory = tmp_path_factory.mktemp(request.param) / "run"
+    macros = {"OPTIMIZER": f"'{request.param}'", "MODEL_DIR": f"'{directory}'"}
+    launch(environment, "train", **TRAINING, **macros)
+    return directory
+
+
+def test_training_evaluates_in_the_loop(trained):
+    assert (trained / "checkpoint_6").is_dir()
+    [metrics] = (trained / "inference_eval").glob("*-metrics.jsonl")
+    measured = json.loads(metrics.read_text().splitlines()[-1])
+    assert measured["step"] == 6 and measured["outcome/truncated"] + measured["accuracy"] <= 100
+
+
+def test_inference_is_scored(environment, trained, tmp_path):
+    checkpoint = f"'{trained / 'checkpoint_6'}'"
+    launch(environment, "infer", CHECKPOINT_PATH=checkpoint, INFER_OUTPUT_DIR=f"'{tmp_path / 'i'}'")
+    [predictions] = (tmp_path / "i").glob("*-predict.jsonl-00000-of-00001")
+    problems = pathlib.Path(environment["T5DISTILL_DATA_DIR"], "embedded/test.jsonl")
+    out = tmp_path / "scores"
+    arguments = ["--problems", str(problems), "--predictions", str(predictions), "--out", str(out)]
+    assert main(["score", *arguments]) == 0
+    assert json.loads((out / "scores.json").read_text())["n"] == 5
+    verdicts = [json.loads(line) for line in (out / "verdicts.jsonl").read_text().splitlines()]
+    assert {v["problem_id"] for v in verdicts} == {p.id for p in read_jsonl(Problem, problems)}
+    assert "missing" not in {v["outcome"] for v in verdicts}
+
+
+def test_a_run_from_a_checkpoint_counts_its_own_steps(environment, trained, tmp_path):
+    macros = {
+        "MODEL_DIR": f"'{tmp_path / 'run'}'",
+        "INITIAL_CHECKPOINT_PATH": f"'{trained / 'checkpoint_6'}'",
+        "OPTIMIZER": "'adafactor'",
+    }
+    launch(environment, "train", **{**TRAINING, "TRAIN_STEPS": "3", "EVAL_PERIOD": "0"}, **macros)
+    assert (tmp_path / "run/checkpoint_3").is_dir()
+    # The same command again finds nothing left to do, and one with more steps goes on.
+    launch(environment, "train", **{**TRAINING, "TRAIN_STEPS": "6", "EVAL_PERIOD": "0"}, **macros)
+    assert (tmp_path / "run/checkpoint_6").is_dir()
+
+
+def test_a_misspelt_macro_stops_t5x(environment, tmp_path):
+    said = launch(
+        environment,
+        "train",
+        code=1,
+        MODEL_DIR=f"'{tmp_path}'",
+        TRAIN_STPES="3",
+        **TRAINING,
+    )
+    assert "did you mean TRAIN_STEPS" in said
