@@ -36,7 +36,7 @@ $(VENV)/t5x: $(VENV)/installed
 	touch $@
 
 test-t5x: $(VENV)/t5x
-	PYTHONPATH=$(T5X_PATH) $(BIN)/python -c "import t5x" 2>&1 | tail -1
+	@PYTHONPATH=$(T5X_PATH) $(BIN)/python -c "import t5x" || (echo "no T5X in T5X_PATH: docs/t5x.md"; exit 1)
 	PYTHONPATH=$(T5X_PATH) $(BIN)/python -m pytest tests/on_t5x
 
 check: $(VENV)/installed
