@@ -32,7 +32,7 @@ soak: $(VENV)/installed
 	$(BIN)/python -m pytest -m soak tests
 
 $(VENV)/t5x: $(VENV)/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt cached_property grain tensorboard
+	$(BIN)/pip install --quiet --constraint constraints.txt cached_property fiddle grain tensorboard
 	touch $@
 
 test-t5x: $(VENV)/t5x
