@@ -57,11 +57,16 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def with_bindings(argv: list[str]) -> list[str]:
+    """Return a command line with T5X's `--gin.NAME=VALUE` as argparse can declare it."""
+    # Any name may follow the dot.
+    return [f"--gin_bindings={a[6:]}" if a.startswith("--gin.") else a for a in argv]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the process's exit code (2 for the user's mistake)."""
     argv = sys.argv[1:] if argv is None else argv
-    # T5X's spelling, which argparse cannot declare: any name may follow the dot.
-    argv = [f"--gin_bindings={a[6:]}" if a.startswith("--gin.") else a for a in argv]
+    argv = with_bindings(argv)
     command = next((a for a in argv if not a.startswith("-")), None)
     parser = _parser(command)
     args = parser.parse_args(argv)

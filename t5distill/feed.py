@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from t5distill import data
 from t5distill.api import Student
+from t5distill.data.vocabularies import check_size
 from t5distill.errors import UserError
 from t5distill.evaluate import sets
 from t5distill.formats import vocabulary as vocabularies
@@ -74,12 +75,7 @@ class Feed:
         """Raise UserError where the vocabulary or the processes do not fit."""
         data.resolve(self.eval_task or self.task, self.vocab)
         data.resolve(self.task, self.vocab)
-        size = data.vocabulary(self.vocab).vocab_size
-        if size > config.vocab_size:
-            raise UserError(
-                f"VOCAB {self.vocab!r} has {size} ids, but the model's VOCAB_SIZE is "
-                f"{config.vocab_size}; the model file does not fit"
-            )
+        check_size(self.vocab, config.vocab_size)
         shares = sharding.data_layout(mesh)[1]
         if self.batch_size % shares:
             raise UserError(f"BATCH_SIZE is {self.batch_size}, wanted a multiple of {shares}")

@@ -104,13 +104,18 @@ def checked(args: argparse.Namespace, *, run_file: str, entry: str) -> list[GinF
       UserError: a file is missing or malformed, a macro is unknown, not a literal, or required and
         not set.
     """
-    roots = search_roots(_folders(args))
-    files = [read(find(name, roots)) for name in args.gin_file]
+    files = given(args)
     bound = any(f".{entry}".endswith(f".{name}") for f in files for name in f.configures)
     if not bound and any(f.is_run_file for f in files):
         raise UserError(f"no gin file configures {entry}; give --gin_file={run_file}")
     check(files, args.gin_bindings, run_file=run_file)
     return files
+
+
+def given(args: argparse.Namespace) -> list[GinFile]:
+    """Read the files that the command line names."""
+    roots = search_roots(_folders(args))
+    return [read(find(name, roots)) for name in args.gin_file]
 
 
 def configured(

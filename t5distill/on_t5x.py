@@ -8,6 +8,7 @@ engine. T5X is installed apart (docs/t5x.md).
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,13 +20,14 @@ from t5x import adafactor, decoding, models, optimizers, utils
 from t5x.examples.t5 import network
 
 from t5distill import data, gin_files
+from t5distill.__main__ import with_bindings
 from t5distill.data.converters import converter_of, lengths_of
+from t5distill.data.vocabularies import check_size
+from t5distill.decoder import DECODINGS
 from t5distill.errors import UserError, suggest
 from t5distill.formats.vocabulary import use_vocabulary
 from t5distill.runtime import import_tasks
 from t5distill.student.optimizers import make_optimizer, make_schedule
-
-DECODINGS = ("greedy", "sample", "beam")
 
 
 def check_macros() -> None:
@@ -35,15 +37,9 @@ def check_macros() -> None:
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     gin_files.add_arguments(parser, run_file="gin/t5x/train.gin")
-    words = [
-        word.replace("--gin.", "--gin_bindings=", 1) if word.startswith("--gin.") else word
-        for word in sys.argv[1:]
-    ]
-    args, _ = parser.parse_known_args(words)
+    args, _ = parser.parse_known_args(with_bindings(sys.argv[1:]))
     if args.gin_file:
-        roots = gin_files.search_roots(args.gin_search_paths.split(","))
-        files = [gin_files.read(gin_files.find(name, roots)) for name in args.gin_file]
-        gin_files.check(files, args.gin_bindings, run_file="gin/t5x/train.gin")
+        gin_files.check(gin_files.given(args), args.gin_bindings, run_file="gin/t5x/train.gin")
 
 
 def task_name(
@@ -99,11 +95,7 @@ def make_model(
     check_macros()
     use_vocabulary(vocab, vocab_path)
     vocabulary = data.vocabulary(vocab)
-    if vocabulary.vocab_size > vocab_size:
-        raise UserError(
-            f"VOCAB {vocab!r} has {vocabulary.vocab_size} ids, but the model's VOCAB_SIZE is "
-            f"{vocab_size}; the model file does not fit"
-        )
+    check_size(vocab, vocab_size)
     config = network.T5Config(
         vocab_size=vocab_size,
         dtype=dtype,
@@ -215,18 +207,9 @@ def decode_function(
         raise UserError(f"DECODING is {decoding_name!r}; {suggest(decoding_name, DECODINGS)}")
     if decoding_name == "beam":
         return decoding.beam_search
-    return _Sampling(temperature if decoding_name == "sample" else 0.0)
-
-
-class _Sampling:
-    """T5X's sampling at one temperature over the whole vocabulary; 0 is greedy."""
-
-    def __init__(self, temperature: float):
-        self.temperature = temperature
-
-    def __call__(self, *args: Any, **kwargs: Any) -> tuple[jax.Array, jax.Array]:
-        settings = {"temperature": self.temperature, "topk": 0, **kwargs}
-        return decoding.temperature_sample(*args, **settings)
+    # Over the whole vocabulary; at temperature 0 T5X decodes greedily.
+    chosen = temperature if decoding_name == "sample" else 0.0
+    return functools.partial(decoding.temperature_sample, temperature=chosen, topk=0)
 
 
 def evaluated(

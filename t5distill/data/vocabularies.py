@@ -118,6 +118,16 @@ def vocabulary(vocab: str, path: str | os.PathLike[str] | None = None) -> seqio.
     return _vocabulary(vocab, None if path is None else os.fspath(path))
 
 
+def check_size(vocab: str, vocab_size: int) -> None:
+    """Raise UserError where a model's embedding has fewer rows than the vocabulary has ids."""
+    size = vocabulary(vocab).vocab_size
+    if size > vocab_size:
+        raise UserError(
+            f"VOCAB {vocab!r} has {size} ids, but the model's VOCAB_SIZE is {vocab_size}; "
+            "the model file does not fit"
+        )
+
+
 @functools.cache
 def _vocabulary(vocab: str, path: str | None) -> seqio.Vocabulary:
     if vocab == "byt5":

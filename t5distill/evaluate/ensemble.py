@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -80,18 +82,16 @@ def run(args: argparse.Namespace) -> None:
     order = _order(args.order, by_style)
     weights = _weights(args, order, set(p.id for p in problems))
     groups: dict[str, list[Verdict]] = {p.id: [] for p in problems}
-    style_of: dict[int, str] = {}
     for style in order:
         for verdict in by_style[style]:
-            style_of[id(verdict)] = style
             groups[str(verdict.problem_id)].append(verdict)
 
     def choose(votes: voting.Ballot) -> Verdict | None:
         if args.how == "fallback":
             return voting.first_answered(votes)
-        return voting.majority(votes, [weights[style_of[id(v)]] for v in votes.verdicts])
+        return voting.majority(votes, [weights[v.extra["style"]] for v in votes.verdicts])
 
-    verdicts = voting.combined(problems, groups, choose, style_of)
+    verdicts = voting.combined(problems, groups, choose)
     right = sum(v.outcome == "correct" for v in verdicts)
     result: dict[str, Any] = {
         **statistics.wilson(right, len(verdicts)).accuracy(),
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
             style: {
                 **_alone(scoring.first_samples(by_style[style]), len(problems)),
                 "predictions": paths[style],
-                "samples": max(len(found) for found in _samples(by_style[style]).values()),
+                "samples": max(Counter(v.problem_id for v in by_style[style]).values()),
             }
             for style in order
         },
@@ -116,14 +116,6 @@ def run(args: argparse.Namespace) -> None:
     write_json(out / "scores.json", result)
     print(_table(result))
     print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
-
-
-def _samples(verdicts: list[Verdict]) -> dict[str | None, list[Verdict]]:
-    """Group verdicts by problem."""
-    found: dict[str | None, list[Verdict]] = {}
-    for verdict in verdicts:
-        found.setdefault(verdict.problem_id, []).append(verdict)
-    return found
 
 
 def _judged(
@@ -153,7 +145,11 @@ def _judged(
             voice += "'"
         samples = scoring.by_problem(problems, found)
         judged = scoring.judge_predictions(problems, samples, shown=True)
-        by_style[voice] = [v for v in judged if v.outcome != "missing"]
+        by_style[voice] = [
+            dataclasses.replace(v, extra={**v.extra, "style": voice})
+            for v in judged
+            if v.outcome != "missing"
+        ]
         files[voice] = str(path)
         if not by_style[voice]:
             raise UserError(f"{path}: no prediction of style {style}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -140,10 +140,7 @@ Choose = Callable[[Ballot], Verdict | None]
 
 
 def combined(
-    problems: Sequence[Problem],
-    groups: dict[str, list[Verdict]],
-    choose: Choose,
-    style_of: Mapping[int, str],
+    problems: Sequence[Problem], groups: dict[str, list[Verdict]], choose: Choose
 ) -> list[Verdict]:
     """Return one verdict for each problem.
 
@@ -151,7 +148,6 @@ def combined(
       problems: in the order of the result.
       groups: by problem the verdicts, in the order in which ties are broken.
       choose: makes one of them.
-      style_of: by `id` of a verdict the style that it judges, which the result names.
     """
     result = []
     for problem in problems:
@@ -163,7 +159,5 @@ def combined(
                 Verdict(outcome="missing", gold=problem.answer, detail="no prediction"),
             )
             winner = known[0]
-        style = {"style": style_of[id(winner)]} if id(winner) in style_of else {}
-        extra = {**winner.extra, **style}
-        result.append(dataclasses.replace(winner, problem_id=problem.id, sample=0, extra=extra))
+        result.append(dataclasses.replace(winner, problem_id=problem.id, sample=0))
     return result
