@@ -40,9 +40,9 @@ setuptools.setup(
     extras_require={
         "teacher": ["openai[aiohttp]", "h11"],
         "report": [],
-        "test": ["pytest>=8", "pytest-xdist", "hypothesis", "scipy", "safetensors"],
+        "test": ["pytest>=8", "pytest-xdist", "hypothesis", "psutil", "scipy", "safetensors"],
         "check": ["ruff", "pyright"],
-        "bench": ["torch", "transformers", "httpx"],
+        "bench": ["torch", "transformers", "httpx", "psutil"],
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
     },

@@ -152,9 +152,13 @@ class Student:
         decoder_tokens = np.asarray(decoder_tokens, np.int32)
         return _logits(self.params, encoder_tokens, decoder_tokens, config=self.config)
 
+    def encode(self, text: str) -> list[int]:
+        """Return what the network reads for a text, EOS included; `generate` takes it as well."""
+        return [*self.vocabulary.encode(text), vocabularies.EOS_ID]
+
     def generate(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | list[int]],
         *,
         max_tokens: int,
         num_samples: int = 1,
@@ -171,7 +175,8 @@ class Student:
         """Decode `num_samples` texts for each input text.
 
         Args:
-          texts: the inputs, as the style writes them; EOS is added here.
+          texts: the inputs, as the style writes them; EOS is added here. Or their tokens, as
+            `encode` returns them.
           max_tokens: the longest output in tokens, EOS included.
           num_samples: see `student.decoding.generate_tokens`, as for all that follows.
           temperature: 0 for greedy.
@@ -218,7 +223,7 @@ class Student:
         generate_tokens(
             self.params,
             self.config,
-            [[*vocabulary.encode(text), vocabularies.EOS_ID] for text in texts],
+            [self.encode(text) if isinstance(text, str) else text for text in texts],
             max_tokens=max_tokens,
             num_samples=num_samples,
             temperature=temperature,

@@ -30,9 +30,13 @@ class Generator(Protocol):
         """Return a text that changes with the weights."""
         ...
 
+    def encode(self, text: str) -> str | list[int]:
+        """Return a text as `generate` takes it with the least work."""
+        ...
+
     def generate(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | list[int]],
         *,
         max_tokens: int,
         num_samples: int,
@@ -104,6 +108,7 @@ class Rounds:
         samples = range(self.decoding.num_samples)
         self._turns: dict[tuple[int, int], list[Prediction]] = {}
         self._talks: dict[tuple[int, int], Talk] = {}
+        self._next: dict[tuple[int, int], str | list[int]] = {}
         self._chains: list[list[Prediction]] = [[] for _ in self.problems]
         for i, problem in enumerate(self.problems):
             for s in samples:
@@ -140,7 +145,7 @@ class Rounds:
             asked = [(i, [s]) for i, s in who]
             indices = [i * count + s for i, s in who]
             decoding["num_samples"] = 1
-        texts = [self._text(i, samples[0]) for i, samples in asked]
+        texts = [self._next.pop((i, s[0]), None) or self._encoded(i, s[0]) for i, s in asked]
 
         def keep(place: int, predictions: list[Prediction]) -> None:
             i, samples = asked[place]
@@ -152,15 +157,22 @@ class Rounds:
             self.kept(i, turn, named)
             for prediction in named:
                 self._answer(i, prediction.sample, prediction)
+                # Now, while the device decodes others, and not between two rounds.
+                if self._talks[i, prediction.sample].pending is not None:
+                    self._next[i, prediction.sample] = self._encoded(i, prediction.sample)
             self._end(i)
 
-        student = self.first if first and self.first is not None else self.student
+        student = self._of(first)
         student.generate(texts, **decoding, indices=indices, slots=self.slots, progress=keep)
 
-    def _text(self, i: int, sample: int) -> str:
+    def _of(self, first: bool) -> Generator:
+        return self.first if first and self.first is not None else self.student
+
+    def _encoded(self, i: int, sample: int) -> str | list[int]:
+        """Return what is asked next as the student who is asked takes it."""
         pending = self._talks[i, sample].pending
         assert pending is not None
-        return pending.text
+        return self._of(pending.first).encode(pending.text)
 
     def _answer(self, i: int, sample: int, prediction: Prediction) -> None:
         self._turns[i, sample].append(prediction)

@@ -60,7 +60,7 @@ def generate_tokens(
       seed: of sampling.
       indices: the number of each input in the sampling key; its position by default. A caller that
         decodes the rest of a set gives the original positions, and gets the same texts.
-      slots: rows decoded together; by default 32 on CPU and 128 for each device on the mesh's data
+      slots: rows decoded together; by default 64 on CPU and 128 for each device on the mesh's data
         axis elsewhere. Rounded up to what the mesh divides, and down to what is needed.
       swap: False keeps finished rows in their slots until all have finished (for comparison only).
       mesh: axes `data` and `model`, or None for one device.
@@ -87,7 +87,7 @@ def generate_tokens(
     indices = range(len(inputs)) if indices is None else indices
     params = device.compute_copy(params, config=config)
     shards = 1 if mesh is None else mesh.shape["data"]
-    wide = slots or (32 if jax.default_backend() == "cpu" else 128 * shards)
+    wide = slots or (64 if jax.default_backend() == "cpu" else 128 * shards)
     # Greedy samples are all alike: one is decoded.
     copies = num_samples if beam_size == 1 and temperature == 0.0 else 1
     outputs: list[list[Output]] = [[] for _ in inputs]

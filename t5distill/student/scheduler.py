@@ -57,12 +57,17 @@ def round_up(value: int, multiple: int) -> int:
 
 
 def width_bucket(length: int) -> int:
-    """Return the padded width for inputs of `length` tokens: 32, 64, 96, 128, 192, 256, 384, ..."""
+    """Return the padded width for inputs of `length` tokens: 32, 64, 96, 128, 192, 256, 384, ...
+
+    Each is a compilation. A processor compiles soon and pays for every column of padding, so there
+    the steps are half as wide: 32, 48, 64, 80, 96, 112, 128, 160, ...
+    """
     width = _SMALLEST_WIDTH
     while width < length:
         width *= 2
-    # Halfway between two powers of two: padding stays below a third of the width.
-    return width * 3 // 4 if length <= width * 3 // 4 and width > 2 * _SMALLEST_WIDTH else width
+    fine = jax.default_backend() == "cpu"
+    step = max(_SMALLEST_WIDTH // 2, width // 8) if fine else max(_SMALLEST_WIDTH, width // 4)
+    return max(_SMALLEST_WIDTH, round_up(length, step))
 
 
 def visit_steps(config: T5Config, rows: int) -> int:

@@ -26,6 +26,9 @@ class Echo:
     def fingerprint(self):
         return self.print_
 
+    def encode(self, text):
+        return text
+
     def generate(self, texts, *, num_samples, indices, seed, progress, **settings):
         results = []
         # Longest first, as real decoding finishes in an order of its own.

@@ -54,6 +54,9 @@ class Parrot:
     def fingerprint(self):
         return "parrot"
 
+    def encode(self, text):
+        return text
+
     def generate(self, texts, *, num_samples, progress, **_settings):
         made = []
         for place in range(len(texts)):
