@@ -21,13 +21,12 @@ from t5distill.errors import UserError
 from t5distill.formats import vocabulary as vocabularies
 from t5distill.formats.conversation import Talk
 from t5distill.records import KINDS, Prediction, Problem, Verdict
-from t5distill.student import checkpoints
 from t5distill.student.calculator import Calculator, Vocabulary
 from t5distill.student.config import T5Config
 from t5distill.student.decoding import Output, generate_tokens
-from t5distill.student.huggingface import load_huggingface
 from t5distill.student.network import abstract_model, bind, parameters
 from t5distill.student.sharding import parameter_shardings
+from t5distill.student.weights import open_weights
 from t5distill.verify import extract_chain
 
 _DEFAULT_STYLE = "cot"
@@ -71,6 +70,7 @@ class Student:
         path: str | os.PathLike[str],
         *,
         vocabulary: str | os.PathLike[str] | Vocabulary | None = None,
+        otherwise: str | None = None,
         step: int | str | None = None,
         dtype: str | None = None,
         mesh: Mesh | None = None,
@@ -78,10 +78,11 @@ class Student:
         """Load a student from a checkpoint.
 
         Args:
-          path: a directory that `t5distill train` wrote, one `checkpoint_{step}` in it, or a
+          path: a directory that `t5distill train` or T5X wrote, one `checkpoint_{step}` in it, or a
             Hugging Face directory with config.json and safetensors.
           vocabulary: `t5`, `byt5` or `mt5`, the path of a SentencePiece model, or an object with
             `encode` and `decode`; None takes what the checkpoint says.
+          otherwise: `t5`, `byt5` or `mt5`, for a checkpoint that says nothing, such as T5X's.
           step: which checkpoint of a training directory: a number, or `best`; None means the best
             where evaluations chose one, else the newest.
           dtype: `float32` or `bfloat16` for the computation; None keeps the checkpoint's.
@@ -91,23 +92,17 @@ class Student:
           UserError: no checkpoint is there, or its parts do not fit each other.
         """
         path = epath.Path(path)
-        found = _read_config(path)
-        if "model" in found:
-            config = _with_dtype(_own_config(found["model"], path), dtype)
-            wanted = parameters(abstract_model(config))
-            if mesh is not None:
-                wanted = _on_mesh(wanted, mesh)
-            params = checkpoints.load_params(path, step, wanted=wanted if mesh else None)
-            checkpoints.check_shapes(path, params, wanted)
-        else:
-            config, params = load_huggingface(path)
-            config = _with_dtype(config, dtype)
-            if mesh is not None:
-                params = _spread(params, parameter_shardings(mesh, params))
+        weights = open_weights(path, step)
+        config, found = weights.config, weights.record
+        if dtype is not None:
+            config = dataclasses.replace(config, dtype=dtype)
+        wanted = None
+        if mesh is not None:
+            wanted = _on_mesh(parameters(abstract_model(config)), mesh)
         return cls(
-            params,
+            weights.load(wanted),
             config,
-            vocabulary=functools.partial(_vocabulary, vocabulary, path, found),
+            vocabulary=functools.partial(_vocabulary, vocabulary, path, found, otherwise),
             style=found.get("style"),
             task=found.get("task"),
             lengths=found.get("task_feature_lengths"),
@@ -317,50 +312,16 @@ def _on_mesh(shapes: Any, mesh: Mesh) -> Any:
     )
 
 
-def _spread(params: Any, shardings: Any) -> Any:
-    """Place arrays that every process holds whole."""
-
-    def one(x: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
-        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
-
-    return jax.tree.map(one, params, shardings)
-
-
-def _read_config(path: epath.Path) -> dict[str, Any]:
-    """Return config.json of either kind of checkpoint."""
-    if not path.is_dir():
-        raise UserError(f"{path}: no such directory; wanted a checkpoint")
-    if (path / "checkpoint").is_file() and not (path / "config.json").exists():
-        raise UserError(
-            f"{path}: a T5X checkpoint; this version reads its own and Hugging Face's checkpoints"
-        )
-    found = checkpoints.read_config(path)
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: config.json holds no JSON object; wanted a checkpoint's")
-    return found
-
-
-def _own_config(model: dict[str, Any], path: epath.Path) -> T5Config:
-    known = {f.name for f in dataclasses.fields(T5Config)}
-    try:
-        unknown = sorted(set(model) - known)
-        if unknown:
-            raise UserError(f"{path}: config.json has the unknown field {unknown[0]}")
-        return T5Config(**model)
-    except TypeError as e:
-        raise UserError(f"{path}: config.json does not describe a network: {e}") from e
-
-
-def _with_dtype(config: T5Config, dtype: str | None) -> T5Config:
-    return config if dtype is None else dataclasses.replace(config, dtype=dtype)
-
-
 def _vocabulary(
-    given: str | os.PathLike[str] | Vocabulary | None, path: epath.Path, found: dict[str, Any]
+    given: str | os.PathLike[str] | Vocabulary | None,
+    path: epath.Path,
+    found: dict[str, Any],
+    otherwise: str | None,
 ) -> Vocabulary | None:
     """Return the vocabulary that the caller or the checkpoint names, or None."""
     if given is None:
-        return _saved_vocabulary(path, found)
+        saved = _saved_vocabulary(path, found)
+        return vocabularies.load(otherwise) if saved is None and otherwise else saved
     if not isinstance(given, str | os.PathLike):
         return given
     if given in vocabularies.VOCABULARIES:

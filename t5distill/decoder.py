@@ -100,6 +100,7 @@ class Decoder:
         return Student.load(
             path,
             vocabulary=self.vocab if self.vocab_path else None,
+            otherwise=self.vocab,
             dtype=self.dtype,
             mesh=mesh if mesh.size > 1 else None,
         )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from t5distill import gin_files, runtime
+from t5distill.errors import UserError
 
 if TYPE_CHECKING:
     from t5distill.feed import Feed
@@ -65,7 +67,7 @@ def train(
     import jax
 
     from t5distill.metrics_writer import MetricsWriter
-    from t5distill.student import checkpoints, initial, sharding, trainer
+    from t5distill.student import checkpoints, sharding, trainer
 
     # --- devices, data, and what is written down before the first step
     mesh = sharding.make_mesh(model_parallelism)
@@ -90,7 +92,7 @@ def train(
             batches=feed.training(mesh),
             mesh=mesh,
             record=feed.record(),
-            initial=initial.loader(initial_checkpoint) if initial_checkpoint else None,
+            initial=_initial(initial_checkpoint) if initial_checkpoint else None,
             validation=feed.validation(mesh) if evaluates else None,
             evaluate=feed.accuracy(model, mesh) if evaluates else None,
             writer=writer,
@@ -109,6 +111,22 @@ def train(
         )
         print(runtime.summary(model_dir, int(outcome.state.step), outcome.metrics))
     return stop.exit_code if outcome.stopped else 0
+
+
+def _initial(path: str) -> Callable[[Any], Any]:
+    """Return what reads INITIAL_CHECKPOINT_PATH; a run that resumes never calls it.
+
+    Only parameters are read: steps and the optimizer begin anew.
+    """
+    from t5distill.student.weights import open_weights
+
+    def load(wanted: Any) -> Any:
+        try:
+            return open_weights(path).load(wanted)
+        except UserError as e:
+            raise UserError(f"INITIAL_CHECKPOINT_PATH: {e}") from e
+
+    return load
 
 
 if __name__ == "__main__":

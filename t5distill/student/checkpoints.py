@@ -222,19 +222,24 @@ class Checkpoints:
         path = checkpoint_path(self.directory, step)
         progress = read_progress(path)
         return Restored(
-            params=_read_tree(path / "params", params),
-            optimizer=_read_tree(path / "optimizer", optimizer),
+            params=read_tree(path / "params", params),
+            optimizer=read_tree(path / "optimizer", optimizer),
             step=progress["step"],
             metrics=progress["metrics"],
         )
 
 
-def _read_tree(path: epath.Path, wanted: Any) -> Any:
-    """Read one tree of arrays with the shapes, dtypes and shardings of `wanted`."""
+def read_tree(path: epath.Path, wanted: Any, *, partial: bool = False) -> Any:
+    """Read one tree of arrays with the shapes, dtypes and shardings of `wanted`.
+
+    With `partial` the file may hold more than is wanted.
+    """
     return ocp.PyTreeCheckpointHandler().restore(
         path,
         args=ocp.args.PyTreeRestore(
-            wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted)
+            wanted,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+            partial_restore=partial,
         ),
     )
 
@@ -292,7 +297,7 @@ def load_params(
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
         return reader.restore(place, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     check_shapes(place.parent, shapes, wanted)
-    return _read_tree(place, wanted)
+    return read_tree(place, wanted)
 
 
 def check_shapes(name: epath.PathLike, found: Any, wanted: Any) -> None:

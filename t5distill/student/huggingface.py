@@ -25,8 +25,7 @@ import numpy as np
 from t5distill.errors import UserError
 from t5distill.student.config import T5Config
 from t5distill.student.safetensors import read_directory
-
-Path = tuple[str, ...]
+from t5distill.student.stored import ParameterPath, Stored, at, nested
 
 _EMBEDDING = "shared.weight"
 _OUTPUT = "lm_head.weight"
@@ -109,12 +108,12 @@ def config_to_huggingface(config: T5Config) -> dict[str, Any]:
     }
 
 
-def _attention(path: Path, name: str) -> Iterator[tuple[Path, str]]:
+def _attention(path: ParameterPath, name: str) -> Iterator[tuple[ParameterPath, str]]:
     for ours, theirs in _PROJECTIONS.items():
         yield (*path, ours, "kernel"), f"{name}.{theirs}.weight"
 
 
-def _stack(config: T5Config, stack: str) -> Iterator[tuple[Path, str]]:
+def _stack(config: T5Config, stack: str) -> Iterator[tuple[ParameterPath, str]]:
     """Yield the names of the encoder or the decoder."""
     decoder = stack == "decoder"
     # Of each layer's parts, in Hugging Face's order: norm, attention, its name there.
@@ -141,9 +140,9 @@ def _stack(config: T5Config, stack: str) -> Iterator[tuple[Path, str]]:
     yield (stack, f"{stack}_norm", "scale"), f"{stack}.final_layer_norm.weight"
 
 
-def name_map(config: T5Config) -> dict[Path, str]:
+def name_map(config: T5Config) -> dict[ParameterPath, str]:
     """Return Hugging Face's name of every parameter, by its path in our tree."""
-    names: dict[Path, str] = {("token_embedder", "embedding"): _EMBEDDING}
+    names: dict[ParameterPath, str] = {("token_embedder", "embedding"): _EMBEDDING}
     names.update(_stack(config, "encoder"))
     names.update(_stack(config, "decoder"))
     if not config.logits_via_embedding:
@@ -151,12 +150,12 @@ def name_map(config: T5Config) -> dict[Path, str]:
     return names
 
 
-def _turned(path: Path, array: np.ndarray) -> np.ndarray:
+def turned(path: ParameterPath, array: np.ndarray) -> np.ndarray:
     """Transpose kernels and position tables; the map is its own inverse."""
     return array.T if path[-1] in ("kernel", "rel_embedding") else array
 
 
-def _shape(path: Path, config: T5Config) -> tuple[int, ...]:
+def _shape(path: ParameterPath, config: T5Config) -> tuple[int, ...]:
     """Return the shape in our tree of the parameter at `path`."""
     joined = config.num_heads * config.head_dim
     if path[-1] == "scale":
@@ -175,12 +174,10 @@ def _shape(path: Path, config: T5Config) -> tuple[int, ...]:
     return (config.emb_dim, joined if module in _PROJECTIONS else config.mlp_dim)
 
 
-def from_huggingface(state: Mapping[str, np.ndarray], config: T5Config) -> dict[str, Any]:
-    """Build our parameter tree, float32 numpy arrays, from a Hugging Face state dict.
-
-    Args:
-      state: Hugging Face's arrays by name; copies of the embedding under other names are ignored.
-      config: the network's shape, e.g. of `config_from_huggingface`.
+def _by_path(
+    state: Mapping[str, np.ndarray], config: T5Config
+) -> dict[ParameterPath, tuple[str, np.ndarray]]:
+    """Return the name and our view of every array, unread where it lies in a file.
 
     Raises:
       UserError: an array is missing, has another shape, or belongs to no part of this network.
@@ -192,43 +189,54 @@ def from_huggingface(state: Mapping[str, np.ndarray], config: T5Config) -> dict[
     # An unused table that early Hugging Face conversions of T5 carry along.
     known.add("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight")
     foreign = sorted(set(state) - known)
-    params: dict[str, Any] = {}
+    views: dict[ParameterPath, tuple[str, np.ndarray]] = {}
     for path, name in names.items():
         if name not in state:
             also = f"; unexpected in them: {', '.join(foreign[:3])}" if foreign else ""
             raise UserError(f"the weights lack the array {name}{also}")
         array = np.asarray(state[name])
-        wanted = _turned(path, np.broadcast_to(0, _shape(path, config))).shape
+        wanted = turned(path, np.broadcast_to(0, _shape(path, config))).shape
         if array.shape != wanted:
             raise UserError(f"array {name} has shape {array.shape}, config.json wants {wanted}")
-        node = params
-        for part in path[:-1]:
-            node = node.setdefault(part, {})
-        node[path[-1]] = np.ascontiguousarray(_turned(path, array), np.float32)
+        views[path] = name, turned(path, array)
     if foreign:
         raise UserError(
             f"the weights hold {len(foreign)} arrays that config.json does not announce, "
             f"e.g. {foreign[0]} {np.shape(state[foreign[0]])}; do the two files belong together?"
         )
-    return params
+    return views
+
+
+def from_huggingface(state: Mapping[str, np.ndarray], config: T5Config) -> dict[str, Any]:
+    """Build our parameter tree, float32 numpy arrays, from a Hugging Face state dict.
+
+    Args:
+      state: Hugging Face's arrays by name; copies of the embedding under other names are ignored.
+      config: the network's shape, e.g. of `config_from_huggingface`.
+
+    Raises:
+      UserError: an array is missing, has another shape, or belongs to no part of this network.
+    """
+    views = _by_path(state, config)
+    return nested({p: np.ascontiguousarray(x, np.float32) for p, (_, x) in views.items()})
 
 
 def to_huggingface(params: Mapping[str, Any], config: T5Config) -> dict[str, np.ndarray]:
     """Return the Hugging Face state dict, contiguous float32 arrays, of our parameter tree."""
     state = {}
     for path, name in name_map(config).items():
-        node: Any = params
-        for part in path:
-            node = node[part]
-        state[name] = np.ascontiguousarray(_turned(path, np.asarray(node)), np.float32)
+        array = turned(path, np.asarray(at(params, path)))
+        state[name] = np.ascontiguousarray(array, np.float32)
     return state
 
 
-def load_huggingface(path: str | os.PathLike[str]) -> tuple[T5Config, dict[str, Any]]:
-    """Read a directory with config.json and (sharded) model.safetensors.
+def open_huggingface(
+    path: str | os.PathLike[str],
+) -> tuple[T5Config, dict[ParameterPath, Stored]]:
+    """Read what a directory with config.json and (sharded) model.safetensors holds.
 
     Returns:
-      The network's shape and its parameters as float32 numpy arrays.
+      The network's shape and its parameters, unread.
 
     Raises:
       UserError: a file is missing or damaged, or the two do not fit each other.
@@ -245,6 +253,10 @@ def load_huggingface(path: str | os.PathLike[str]) -> tuple[T5Config, dict[str, 
     state = read_directory(path)
     try:
         config = config_from_huggingface(obj)
-        return config, from_huggingface(state, config)
+        views = _by_path(state, config)
     except UserError as e:
         raise UserError(f"{path}: {e}") from e
+    return config, {
+        where: Stored(f"{path}: array {name}", x.shape, x.dtype, x.__getitem__)
+        for where, (name, x) in views.items()
+    }

@@ -192,7 +192,7 @@ def test_what_is_no_checkpoint(tmp_path, exported):
     with pytest.raises(UserError, match=r"no config\.json"):
         api.Student.load(tmp_path)
     (tmp_path / "checkpoint").write_bytes(b"")
-    with pytest.raises(UserError, match="a T5X checkpoint"):
+    with pytest.raises(UserError, match="not a T5X checkpoint, or cut off"):
         api.Student.load(tmp_path)
     (tmp_path / "config.json").write_text((exported / "config.json").read_text())
     with pytest.raises(UserError, match=r"model\.safetensors: no such file"):

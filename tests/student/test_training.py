@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from t5distill.errors import UserError
-from t5distill.student import checkpoints, initial, losses, network, sharding, trainer, update
+from t5distill.student import checkpoints, losses, network, sharding, trainer, update
 from t5distill.student.config import T5Config
 from t5distill.student.settings import Settings
+from t5distill.student.weights import open_weights
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from train_process import batches_from
@@ -227,9 +228,8 @@ def test_initial_weights_begin_at_step_0_and_resuming_wins_over_them(tmp_path, p
     assert np.isfinite(np.asarray(params["token_embedder"]["embedding"])).all()
     _, log = fit(tmp_path / "new", initial=lambda wanted: pytest.fail("resuming wins"))
     assert log.steps == [3, 4, 5, 6]
-    read = initial.loader(tmp_path / "new")(
-        update.abstract_state(CONFIG, SETTINGS, sharding.make_mesh()).params
-    )
+    wanted = update.abstract_state(CONFIG, SETTINGS, sharding.make_mesh()).params
+    read = open_weights(tmp_path / "new").load(wanted)
     np.testing.assert_array_equal(
         read["token_embedder"]["embedding"],
         checkpoints.load_params(tmp_path / "new")["token_embedder"]["embedding"],

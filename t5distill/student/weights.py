@@ -1,0 +1,151 @@
+"""Parameters of any checkpoint: our own, T5X's, Hugging Face's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from t5distill.errors import UserError
+from t5distill.student import checkpoints, t5x_format
+from t5distill.student.config import T5Config
+from t5distill.student.huggingface import open_huggingface
+from t5distill.student.network import abstract_model, parameters
+from t5distill.student.stored import ParameterPath, Stored, nested
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The parameters of one checkpoint, not read yet.
+
+    Attributes:
+      kind: `t5distill`, `t5x` or `huggingface`.
+      where: the checkpoint.
+      step: how many updates the parameters have seen, or None where it does not say.
+      config: the network's shape.
+      record: what config.json says; empty for T5X, which writes none.
+      arrays: every parameter by its path.
+      load: reads all, given a tree of `jax.ShapeDtypeStruct` with shardings, or None for numpy
+        arrays; float32 whatever is on disk.
+    """
+
+    kind: str
+    where: epath.Path
+    step: int | None
+    config: T5Config
+    record: dict[str, Any]
+    arrays: dict[ParameterPath, Stored]
+    load: Callable[[Any], Any]
+
+
+def open_weights(path: epath.PathLike, step: int | str | None = None) -> Weights:
+    """Find a checkpoint and say what it holds.
+
+    Args:
+      path: a directory that `t5distill train` wrote, one `checkpoint_{step}` in it, the same of
+        T5X (or an old one, which is a file), or a Hugging Face directory with config.json and
+        safetensors.
+      step: a number; `best` (of our own); or None for the best, or else the newest.
+
+    Raises:
+      UserError: there is no checkpoint, or it is damaged.
+    """
+    path = checkpoints.absolute(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such directory; wanted a checkpoint")
+    if not path.is_dir() or not any((p / "config.json").exists() for p in (path, path.parent)):
+        if (found := t5x_format.find(path, step)) is not None:
+            return _of_t5x(found)
+        if not path.is_dir():
+            raise UserError(f"{path}: a file, and no T5X checkpoint; wanted a checkpoint")
+    record = checkpoints.read_config(path)
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: config.json holds no JSON object; wanted a checkpoint's")
+    if "model" in record:
+        return _of_ours(path, record, step)
+    config, arrays = open_huggingface(path)
+    return Weights(
+        kind="huggingface",
+        where=path,
+        step=None,
+        config=config,
+        record=record,
+        arrays=arrays,
+        load=lambda wanted: read_all(arrays, wanted, path),
+    )
+
+
+def _of_ours(path: epath.Path, record: dict[str, Any], step: int | str | None) -> Weights:
+    config = _own_config(record["model"], path)
+    found = checkpoints.find(path, step)
+    arrays = t5x_format.orbax_arrays(found / "params")
+    _check(found, arrays, config)
+    return Weights(
+        kind="t5distill",
+        where=found,
+        step=checkpoints.read_progress(found)["step"],
+        config=config,
+        record=record,
+        arrays=arrays,
+        load=lambda wanted: checkpoints.load_params(found, wanted=wanted),
+    )
+
+
+def _of_t5x(path: epath.Path) -> Weights:
+    arrays = t5x_format.open_arrays(path)
+    config = t5x_format.infer_config(arrays, str(path))
+    _check(path, arrays, config)
+
+    def load(wanted: Any) -> Any:
+        if wanted is None or not t5x_format.is_orbax(path):
+            return read_all(arrays, wanted, path)
+        checkpoints.check_shapes(path, nested(arrays), wanted)
+        return t5x_format.read_onto_mesh(path, wanted)
+
+    return Weights(
+        kind="t5x",
+        where=path,
+        step=t5x_format.step_of(path),
+        config=config,
+        record={},
+        arrays=arrays,
+        load=load,
+    )
+
+
+def _check(path: epath.Path, arrays: dict[ParameterPath, Stored], config: T5Config) -> None:
+    checkpoints.check_shapes(path, nested(arrays), parameters(abstract_model(config)))
+
+
+def read_all(arrays: dict[ParameterPath, Stored], wanted: Any, where: epath.PathLike) -> Any:
+    """Read all arrays as float32: onto the devices that `wanted` says, or as numpy arrays."""
+    if wanted is None:
+        return nested({path: _float32(a.read()) for path, a in arrays.items()})
+    checkpoints.check_shapes(where, nested(arrays), wanted)
+
+    def one(array: Stored, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        assert leaf.sharding is not None
+        return jax.make_array_from_callback(
+            leaf.shape, leaf.sharding, lambda index: _float32(array.read(index))
+        )
+
+    return jax.tree.map(one, nested(arrays), wanted)
+
+
+def _float32(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x, np.float32)
+
+
+def _own_config(model: dict[str, Any], path: epath.Path) -> T5Config:
+    known = {f.name for f in dataclasses.fields(T5Config)}
+    try:
+        unknown = sorted(set(model) - known)
+        if unknown:
+            raise UserError(f"{path}: config.json has the unknown field {unknown[0]}")
+        return T5Config(**model)
+    except TypeError as e:
+        raise UserError(f"{path}: config.json does not describe a network: {e}") from e
