@@ -40,7 +40,15 @@ setuptools.setup(
     extras_require={
         "teacher": ["openai[aiohttp]", "h11"],
         "report": [],
-        "test": ["pytest>=8", "pytest-xdist", "hypothesis", "psutil", "scipy", "safetensors"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist",
+            "hypothesis",
+            "psutil",
+            "scipy",
+            "safetensors",
+            "tokenizers",
+        ],
         "check": ["ruff", "pyright"],
         "bench": ["torch", "transformers", "httpx", "psutil"],
         "cuda": ["jax[cuda12]"],

@@ -24,6 +24,7 @@ COMMANDS = {
     "eval": ("t5distill.eval", "decode and score a split (gin)"),
     "score": ("t5distill.evaluate.score", "judge predictions against problems"),
     "ensemble": ("t5distill.evaluate.ensemble", "one answer from several styles or samples"),
+    "export": ("t5distill.export.command", "a student for Hugging Face or T5X, with a model card"),
     "inspect": ("t5distill.data.inspect_batch", "print one packed batch as text with loss weights"),
 }
 

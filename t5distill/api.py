@@ -320,29 +320,12 @@ def _vocabulary(
 ) -> Vocabulary | None:
     """Return the vocabulary that the caller or the checkpoint names, or None."""
     if given is None:
-        saved = _saved_vocabulary(path, found)
-        return vocabularies.load(otherwise) if saved is None and otherwise else saved
+        if (named := vocabularies.beside(path, found)) is not None:
+            return vocabularies.load(*named)
+        return vocabularies.load(otherwise) if otherwise else None
     if not isinstance(given, str | os.PathLike):
         return given
     if given in vocabularies.VOCABULARIES:
         return vocabularies.load(str(given))
     kind = "mt5" if found.get("model_type") == "mt5" else "t5"
     return vocabularies.load(kind, given)
-
-
-def _saved_vocabulary(path: epath.Path, found: dict[str, Any]) -> Vocabulary | None:
-    """Return the vocabulary of a checkpoint: it lies beside it, or is named in config.json."""
-    folders = (path, path.parent)  # `path` may be one checkpoint of a training directory
-    files = (folder / vocabularies.SAVED_MODEL for folder in folders)
-    beside = next((file for file in files if file.exists()), None)
-    if "model" in found:
-        named = found.get("vocab")
-        if isinstance(named, dict):
-            return vocabularies.load(named["name"], beside or named.get("path"))
-        return None if named is None else vocabularies.load(named, beside)
-    if found.get("vocab_size") == 384:  # ByT5: 3 + 256 bytes + 125 sentinels
-        return vocabularies.load("byt5")
-    if beside:
-        kind = "mt5" if found.get("model_type") == "mt5" else "t5"
-        return vocabularies.load(kind, beside)
-    return None

@@ -82,7 +82,8 @@ class Feed:
 
     def record(self) -> dict[str, Any]:
         """Return what config.json says of the data, so that a student can be asked questions."""
-        styles = sets.styles(data.resolve(self.task, self.vocab))
+        name = data.resolve(self.task, self.vocab)
+        styles = sets.styles(name)
         path = None
         if self.vocab in vocabularies.MODEL_FILES:
             path = vocabularies.model_file(self.vocab)
@@ -92,6 +93,7 @@ class Feed:
             "task": self.task,
             "style": styles.pop() if len(styles) == 1 else None,
             "task_feature_lengths": dict(self.feature_lengths),
+            "data": sets.provenance(name),
         }
 
     def save_vocabulary(self, model_dir: str) -> None:

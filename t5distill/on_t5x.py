@@ -186,7 +186,12 @@ def begin_afresh(
     if is_resuming:
         return state
     wanted = flax.traverse_util.flatten_dict(dict(target)["target"], sep="/")
-    found = flax.traverse_util.flatten_dict(dict(state)["target"], sep="/")
+    # In the layout of the public checkpoints a leaf is a record of where the array lies.
+    found = flax.traverse_util.flatten_dict(
+        dict(state)["target"],
+        is_leaf=lambda _, x: isinstance(x, Mapping) and "driver" in x,
+        sep="/",
+    )
     if missing := sorted(wanted.keys() - found.keys()):
         raise UserError(
             f"INITIAL_CHECKPOINT_PATH lacks {len(missing)} parameters of the model, e.g. "

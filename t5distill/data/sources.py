@@ -76,8 +76,7 @@ class ChainSource(seqio.DataSource):
         """Return how many examples the split has."""
         if not self._reads_tfds(split):
             return len(self._pairs(split))
-        with tf.io.gfile.GFile(os.path.join(self._directory(), MANIFEST)) as f:
-            manifest = json.load(f)
+        manifest = self._manifest()
         if self.chains.one_per_problem or self.chains.grouped:
             return manifest["problems"]
         return manifest["examples"]["train"]
@@ -105,6 +104,19 @@ class ChainSource(seqio.DataSource):
         columns: Any = {"problem": list(problems), "chain": list(chains)}
         dataset = tf.data.Dataset.from_tensor_slices(columns)
         return dataset.shard(shard_info.num_shards, shard_info.index) if shard_info else dataset
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what a student that learns the train split ought to say of its data."""
+        told = {"benchmark": self.chains.benchmark, "style": self.chains.style}
+        if not self._reads_tfds("train"):
+            return {**told, "chains": "of the benchmark"}
+        manifest = self._manifest()
+        kept = ("teachers", "examples", "problems", "sha256")
+        return {**told, "chains": manifest["name"], **{k: manifest[k] for k in kept}}
+
+    def _manifest(self) -> dict[str, Any]:
+        with tf.io.gfile.GFile(os.path.join(self._directory(), MANIFEST)) as f:
+            return json.load(f)
 
     def _reads_tfds(self, split: str) -> bool:
         return split == "train" and bool(self.chains.names)

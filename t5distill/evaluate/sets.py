@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import seqio
 
@@ -57,6 +58,11 @@ def styles(name: str) -> set[str | None]:
         task.source.chains.style if isinstance(task.source, ChainSource) else None
         for task in _tasks(name)
     }
+
+
+def provenance(name: str) -> list[dict[str, Any]]:
+    """Return where the training data of a task, or of each task of a mixture, comes from."""
+    return [t.source.provenance() for t in _tasks(name) if isinstance(t.source, ChainSource)]
 
 
 def _tasks(name: str) -> Sequence[seqio.Task]:

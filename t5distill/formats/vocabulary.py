@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from etils import epath
 
 from t5distill.errors import UserError, suggest
 from t5distill.formats import codec
@@ -129,6 +132,33 @@ def use_model_file(vocab: str, path: str | os.PathLike[str] | None) -> None:
     """
     if path and vocab in MODEL_FILES:
         os.environ[MODEL_FILES[vocab][0]] = os.fspath(path)
+
+
+def beside(
+    path: str | os.PathLike[str], record: Mapping[str, Any]
+) -> tuple[str, str | os.PathLike[str] | None] | None:
+    """Return the vocabulary of a checkpoint and where its model lies, as `load` takes them.
+
+    Args:
+      path: a MODEL_DIR, one checkpoint in it, or a Hugging Face directory.
+      record: its config.json, ours or Hugging Face's.
+
+    Returns:
+      None where nothing says it. The model lies beside the checkpoint, or is named in `record`.
+    """
+    folder = epath.Path(path)
+    files = (place / SAVED_MODEL for place in (folder, folder.parent))
+    found = next((file for file in files if file.exists()), None)
+    named = record.get("vocab")
+    if isinstance(named, dict):
+        return named["name"], found or named.get("path")
+    if "model" in record:
+        return None if named is None else (named, found)
+    if record.get("vocab_size") == 384:  # ByT5: 3 + 256 bytes + 125 sentinels
+        return "byt5", None
+    if found:
+        return ("mt5" if record.get("model_type") == "mt5" else "t5"), found
+    return None
 
 
 def spelling(vocab: str) -> codec.Codec:

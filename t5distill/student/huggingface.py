@@ -24,12 +24,13 @@ import numpy as np
 
 from t5distill.errors import UserError
 from t5distill.student.config import T5Config
-from t5distill.student.safetensors import read_directory
+from t5distill.student.safetensors import open_directory
 from t5distill.student.stored import ParameterPath, Stored, at, nested
 
 _EMBEDDING = "shared.weight"
 _OUTPUT = "lm_head.weight"
 _OUTPUT_PATH = ("decoder", "logits_dense", "kernel")
+_TURNED = ("kernel", "rel_embedding")
 _PROJECTIONS = {"query": "q", "key": "k", "value": "v", "out": "o"}
 _FEED_FORWARD = {
     "relu": ("relu",),
@@ -152,7 +153,7 @@ def name_map(config: T5Config) -> dict[ParameterPath, str]:
 
 def turned(path: ParameterPath, array: np.ndarray) -> np.ndarray:
     """Transpose kernels and position tables; the map is its own inverse."""
-    return array.T if path[-1] in ("kernel", "rel_embedding") else array
+    return array.T if path[-1] in _TURNED else array
 
 
 def _shape(path: ParameterPath, config: T5Config) -> tuple[int, ...]:
@@ -174,10 +175,8 @@ def _shape(path: ParameterPath, config: T5Config) -> tuple[int, ...]:
     return (config.emb_dim, joined if module in _PROJECTIONS else config.mlp_dim)
 
 
-def _by_path(
-    state: Mapping[str, np.ndarray], config: T5Config
-) -> dict[ParameterPath, tuple[str, np.ndarray]]:
-    """Return the name and our view of every array, unread where it lies in a file.
+def _by_path(state: Mapping[str, Stored], config: T5Config) -> dict[ParameterPath, Stored]:
+    """Return every array as our tree has it, unread.
 
     Raises:
       UserError: an array is missing, has another shape, or belongs to no part of this network.
@@ -189,22 +188,34 @@ def _by_path(
     # An unused table that early Hugging Face conversions of T5 carry along.
     known.add("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight")
     foreign = sorted(set(state) - known)
-    views: dict[ParameterPath, tuple[str, np.ndarray]] = {}
+    found: dict[ParameterPath, Stored] = {}
     for path, name in names.items():
         if name not in state:
             also = f"; unexpected in them: {', '.join(foreign[:3])}" if foreign else ""
             raise UserError(f"the weights lack the array {name}{also}")
-        array = np.asarray(state[name])
         wanted = turned(path, np.broadcast_to(0, _shape(path, config))).shape
-        if array.shape != wanted:
-            raise UserError(f"array {name} has shape {array.shape}, config.json wants {wanted}")
-        views[path] = name, turned(path, array)
+        if state[name].shape != wanted:
+            shape = state[name].shape
+            raise UserError(f"array {name} has shape {shape}, config.json wants {wanted}")
+        found[path] = _turned_around(path, state[name])
     if foreign:
         raise UserError(
             f"the weights hold {len(foreign)} arrays that config.json does not announce, "
-            f"e.g. {foreign[0]} {np.shape(state[foreign[0]])}; do the two files belong together?"
+            f"e.g. {foreign[0]} {state[foreign[0]].shape}; do the two files belong together?"
         )
-    return views
+    return found
+
+
+def _turned_around(path: ParameterPath, array: Stored) -> Stored:
+    """Return what `array` is in the other of the two trees."""
+
+    def values(index: Any) -> np.ndarray:
+        if path[-1] not in _TURNED or index is ...:
+            return turned(path, array.read(index))
+        return array.read(tuple(reversed(index))).T
+
+    shape = turned(path, np.broadcast_to(0, array.shape)).shape
+    return Stored(array.name, shape, array.dtype, values)
 
 
 def from_huggingface(state: Mapping[str, np.ndarray], config: T5Config) -> dict[str, Any]:
@@ -217,8 +228,9 @@ def from_huggingface(state: Mapping[str, np.ndarray], config: T5Config) -> dict[
     Raises:
       UserError: an array is missing, has another shape, or belongs to no part of this network.
     """
-    views = _by_path(state, config)
-    return nested({p: np.ascontiguousarray(x, np.float32) for p, (_, x) in views.items()})
+    held = {n: Stored(n, x.shape, x.dtype, x.__getitem__) for n, x in state.items()}
+    found = _by_path(held, config)
+    return nested({p: np.ascontiguousarray(x.read(), np.float32) for p, x in found.items()})
 
 
 def to_huggingface(params: Mapping[str, Any], config: T5Config) -> dict[str, np.ndarray]:
@@ -250,13 +262,9 @@ def open_huggingface(
         raise UserError(f"{path / 'config.json'}: not JSON: {e}") from e
     if not isinstance(obj, dict):
         raise UserError(f"{path / 'config.json'}: holds no JSON object")
-    state = read_directory(path)
+    state = open_directory(path)
     try:
         config = config_from_huggingface(obj)
-        views = _by_path(state, config)
+        return config, _by_path(state, config)
     except UserError as e:
         raise UserError(f"{path}: {e}") from e
-    return config, {
-        where: Stored(f"{path}: array {name}", x.shape, x.dtype, x.__getitem__)
-        for where, (name, x) in views.items()
-    }

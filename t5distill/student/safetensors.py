@@ -1,4 +1,4 @@
-"""Read the safetensors format: eight bytes of header length, a JSON header, raw little-endian data.
+"""The safetensors format: eight bytes of header length, a JSON header, raw little-endian data.
 
 The reader is so short that the core needs no package for it; unlike that package's numpy reader, it
 knows bfloat16 (through ml_dtypes, which JAX brings along).
@@ -7,14 +7,17 @@ knows bfloat16 (through ml_dtypes, which JAX brings along).
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from t5distill.errors import UserError
+from t5distill.student.stored import Stored
 
 _DTYPES: dict[str, Any] = {
     "F64": np.float64,
@@ -32,8 +35,8 @@ _DTYPES: dict[str, Any] = {
 _MAX_HEADER_BYTES = 100_000_000
 
 
-def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Return the arrays of one `.safetensors` file, memory-mapped and read-only.
+def open_arrays(path: str | os.PathLike[str]) -> dict[str, Stored]:
+    """Return the arrays of one `.safetensors` file, unread.
 
     Raises:
       UserError: the file is missing, cut off, or no safetensors file.
@@ -52,11 +55,11 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         entries = {k: v for k, v in header.items() if k != "__metadata__"}
     except (ValueError, AttributeError) as e:
         raise UserError(f"{path}: no safetensors header: {e}") from e
-    data = np.memmap(path, np.uint8, "r", 8 + header_bytes) if size > 8 + header_bytes else b""
-    return {name: _array(path, name, entry, data) for name, entry in entries.items()}
+    begin = 8 + header_bytes
+    return {name: _stored(path, name, entry, begin, size) for name, entry in entries.items()}
 
 
-def read_directory(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def open_directory(path: str | os.PathLike[str]) -> dict[str, Stored]:
     """Return the arrays of `model.safetensors`, or of all shards named in its index.
 
     Raises:
@@ -70,10 +73,10 @@ def read_directory(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                 f"{path}: holds PyTorch pickles only, wanted model.safetensors; load it once with "
                 "transformers and call save_pretrained, which writes safetensors"
             )
-        return read_arrays(path / "model.safetensors")
+        return open_arrays(path / "model.safetensors")
     try:
         places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        shards = {name: read_arrays(path / name) for name in sorted(set(places.values()))}
+        shards = {name: open_arrays(path / name) for name in sorted(set(places.values()))}
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise UserError(f"{index}: not an index of safetensors shards: {e!r}") from e
     lost = [name for name, shard in places.items() if name not in shards[shard]]
@@ -82,15 +85,57 @@ def read_directory(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return {name: shards[shard][name] for name, shard in places.items()}
 
 
-def _array(path: pathlib.Path, name: str, entry: Any, data: Any) -> np.ndarray:
+def _stored(path: pathlib.Path, name: str, entry: Any, start: int, size: int) -> Stored:
     """Return one entry's array; the header comes from outside, so every number is checked."""
     try:
         dtype = np.dtype(_DTYPES[entry["dtype"]])
         shape = tuple(int(n) for n in entry["shape"])
         begin, end = (int(n) for n in entry["data_offsets"])
-        fits = 0 <= begin <= end <= len(data) and min(shape, default=0) >= 0
-        if not fits or end - begin != int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
-            raise ValueError(f"shape {shape}, bytes {begin} to {end} of {len(data)}")
+        fits = 0 <= begin <= end <= size - start and min(shape, default=0) >= 0
+        if not fits or end - begin != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"shape {shape}, bytes {begin} to {end} of {size - start}")
     except (KeyError, TypeError, ValueError) as e:
         raise UserError(f"{path}: array {name} does not fit the file: {e}") from e
-    return np.frombuffer(data[begin:end], dtype).reshape(shape)
+
+    def values(index: Any) -> np.ndarray:
+        if begin == end:
+            return np.empty(shape, dtype)[index]
+        # Mapped for this one reading: what stays mapped counts as memory in use.
+        count = math.prod(shape)
+        return np.array(np.memmap(path, dtype, "r", start + begin, count).reshape(shape)[index])
+
+    return Stored(f"{path}: array {name}", shape, dtype, values)
+
+
+def write_arrays(
+    path: str | os.PathLike[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: str,
+    read: Callable[[str], np.ndarray],
+) -> None:
+    """Write one `.safetensors` file, reading one array at a time.
+
+    Args:
+      path: the file; what was there is replaced once all is written.
+      shapes: of each array, by its name, in the file's order.
+      dtype: of all, in the format's spelling: `F32`, `BF16` or `F16`.
+      read: returns an array by name; it is cast.
+    """
+    kind = np.dtype(_DTYPES[dtype])
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + math.prod(shape) * kind.itemsize
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data begins at a multiple of eight bytes
+    path = pathlib.Path(path)
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in shapes.items():
+            array = np.asarray(read(name), kind, order="C")
+            if array.shape != tuple(shape):
+                raise ValueError(f"{name} has shape {array.shape}, announced was {shape}")
+            f.write(array.reshape(-1).view(np.uint8).data)
+    part.replace(path)

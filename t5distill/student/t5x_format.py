@@ -167,7 +167,7 @@ def infer_config(arrays: Mapping[ParameterPath, Stored], where: str) -> T5Config
 
 def write(
     path: epath.Path, arrays: Mapping[ParameterPath, Stored], *, step: int, dtype: str = "float32"
-) -> None:
+) -> int:
     """Write a checkpoint that T5X restores, one array at a time.
 
     It holds parameters and the step: T5X begins its optimizer afresh (gin/t5x/train.gin).
@@ -177,11 +177,15 @@ def write(
       arrays: the parameters.
       step: how many updates they have seen.
       dtype: `float32` or `bfloat16` on disk.
+
+    Returns:
+      How many bytes the arrays take, uncompressed.
     """
     import tensorstore
     from flax import serialization
 
     target: dict[ParameterPath, Any] = {}
+    size = 0
     for name, array in arrays.items():
         folder = ".".join((_TARGET, *name))
         rows = max(1, _CHUNK_BYTES // max(1, array.nbytes // max(1, array.shape[0])))
@@ -197,11 +201,13 @@ def write(
         place = {"kvstore": _store(path / folder)}
         values = array.read(...).astype(_dtype(dtype))
         tensorstore.open({**spec, **place}, create=True).result().write(values).result()
+        size += values.nbytes
         target[name] = {**spec, "kvstore": {"driver": "file", "path": f"{folder}/"}}
     # Last: a folder without this file is no checkpoint.
     state = {"step": np.int32(step), "param_states": {}}
     packed = {"version": _VERSION, "optimizer": {_TARGET: nested(target), _STATE: state}}
     (path / _FILE).write_bytes(serialization.msgpack_serialize(packed))
+    return size
 
 
 def _packed(path: epath.Path) -> epath.Path | None:

@@ -68,12 +68,13 @@ def open_weights(path: epath.PathLike, step: int | str | None = None) -> Weights
     if "model" in record:
         return _of_ours(path, record, step)
     config, arrays = open_huggingface(path)
+    told = record.get("t5distill")  # what `t5distill export` has put there of ours
     return Weights(
         kind="huggingface",
         where=path,
         step=None,
         config=config,
-        record=record,
+        record={**record, **(told if isinstance(told, dict) else {})},
         arrays=arrays,
         load=lambda wanted: read_all(arrays, wanted, path),
     )

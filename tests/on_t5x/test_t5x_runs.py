@@ -1,5 +1,6 @@
 """T5X's launchers on our tasks, model files and recipes; test_t5x_gin.py is what always runs."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -7,12 +8,17 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from etils import epath
 
+from t5distill import Student
 from t5distill.__main__ import main
 from t5distill.formats.standin import standin_vocabulary
 from t5distill.problems import embedded
 from t5distill.records import Problem, read_jsonl, write_jsonl
+from t5distill.student import t5x_format
+from t5distill.student.weights import open_weights
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("t5x") is None, reason="T5X is not installed (docs/t5x.md)"
@@ -126,3 +132,59 @@ def test_a_misspelt_macro_stops_t5x(environment, tmp_path):
         **TRAINING,
     )
     assert "did you mean TRAIN_STEPS" in said
+
+
+def test_a_student_moves_between_the_engines(environment, trained, tmp_path, monkeypatch):
+    """Ours goes on from T5X's checkpoint, and T5X from ours, exported at step 1,000,000."""
+    monkeypatch.setattr("os.environ", environment)
+    vocabulary = environment["T5DISTILL_T5_VOCAB"]
+    begins = open_weights(trained / "checkpoint_6")
+    shape = [f"--gin.{name}={value}" for name, value in MACROS.items()]
+    files = ["gin/runs/train.gin", "gin/models/tiny.gin", "gin/recipes/quickstart_cot.gin"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "t5distill", "train", *(f"--gin_file={f}" for f in files)),
+            *(
+                *shape,
+                "--gin.TRAIN_STEPS=2",
+                "--gin.WARMUP_STEPS=0",
+                f"--gin.VOCAB_PATH='{vocabulary}'",
+            ),
+            f"--gin.INITIAL_CHECKPOINT_PATH='{trained / 'checkpoint_6'}'",
+            *("--gin.LEARNING_RATE=1e-9", f"--gin.MODEL_DIR='{tmp_path / 'ours'}'"),
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours = open_weights(tmp_path / "ours")
+    for path, array in begins.arrays.items():
+        np.testing.assert_allclose(ours.arrays[path].read(), array.read(), atol=1e-6)
+    million = dataclasses.replace(ours, step=1_000_000)
+    folder = tmp_path / "t5x/checkpoint_1000000"
+    folder.mkdir(parents=True)
+    t5x_format.write(epath.Path(folder), million.arrays, step=1_000_000)
+    macros = {
+        "MODEL_DIR": f"'{tmp_path / 'run'}'",
+        "INITIAL_CHECKPOINT_PATH": f"'{folder}'",
+        "LEARNING_RATE": "1e-9",
+    }
+    launch(environment, "train", **{**TRAINING, "TRAIN_STEPS": "3", "EVAL_PERIOD": "0"}, **macros)
+    assert (tmp_path / "run/checkpoint_3").is_dir()
+    launch(environment, "train", **{**TRAINING, "TRAIN_STEPS": "5", "EVAL_PERIOD": "0"}, **macros)
+    last = open_weights(tmp_path / "run")
+    assert last.step == 5
+    for path, array in begins.arrays.items():
+        np.testing.assert_allclose(last.arrays[path].read(), array.read(), atol=1e-6)
+    # What T5X infers from our export is what we decode.
+    where = f"'{tmp_path / 'i'}'"
+    launch(environment, "infer", CHECKPOINT_PATH=f"'{folder}'", INFER_OUTPUT_DIR=where)
+    [predictions] = (tmp_path / "i").glob("*-predict.jsonl-00000-of-00001")
+    rows = [json.loads(line) for line in predictions.read_text().splitlines()]
+    texts = [row["inputs"]["inputs_pretokenized"] for row in rows]
+    student = Student.load(folder, vocabulary=vocabulary)
+    found = student.generate(texts, max_tokens=48)
+    assert [row["prediction"] for row in rows] == [row[0].text for row in found]

@@ -5,10 +5,10 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from t5distill.errors import UserError
-from t5distill.student.safetensors import read_arrays, read_directory
+from t5distill.student.safetensors import open_arrays, open_directory, write_arrays
 
 
 def write(path, header, data=b""):
@@ -24,10 +24,10 @@ def test_reads_what_the_package_writes(tmp_path):
         "none": np.zeros((0, 4), np.float32),
     }
     save_file(arrays, tmp_path / "x.safetensors", metadata={"format": "pt"})
-    found = read_arrays(tmp_path / "x.safetensors")
+    found = open_arrays(tmp_path / "x.safetensors")
     assert set(found) == set(arrays)
     for name, array in arrays.items():
-        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(found[name].read(), array)
         assert found[name].dtype == array.dtype
 
 
@@ -35,7 +35,22 @@ def test_reads_bfloat16(tmp_path):
     values = np.array([1.0, -2.5], ml_dtypes.bfloat16)
     header = {"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}
     write(tmp_path / "x.safetensors", header, values.tobytes())
-    np.testing.assert_array_equal(read_arrays(tmp_path / "x.safetensors")["w"], values)
+    np.testing.assert_array_equal(open_arrays(tmp_path / "x.safetensors")["w"].read(), values)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("F32", np.float32), ("F16", np.float16)])
+def test_the_package_reads_what_is_written(tmp_path, dtype, kind):
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(3.0), "c": np.zeros((0, 4))}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    write_arrays(tmp_path / "x.safetensors", shapes, dtype, arrays.__getitem__)
+    found = load_file(tmp_path / "x.safetensors")
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array.astype(kind))
+        assert found[name].dtype == kind
+    with pytest.raises(ValueError, match="a has shape"):
+        write_arrays(tmp_path / "x.safetensors", {"a": (3,)}, dtype, arrays.__getitem__)
+    assert set(load_file(tmp_path / "x.safetensors")) == set(arrays)
 
 
 def test_reads_shards(tmp_path):
@@ -43,19 +58,19 @@ def test_reads_shards(tmp_path):
     save_file({"b": np.ones(3, np.float32)}, tmp_path / "two.safetensors")
     index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert {k: v.shape for k, v in read_directory(tmp_path).items()} == {"a": (2,), "b": (3,)}
+    assert {k: v.shape for k, v in open_directory(tmp_path).items()} == {"a": (2,), "b": (3,)}
     (tmp_path / "two.safetensors").unlink()
     with pytest.raises(UserError, match=r"two\.safetensors: no such file"):
-        read_directory(tmp_path)
+        open_directory(tmp_path)
     save_file({"c": np.ones(3, np.float32)}, tmp_path / "two.safetensors")
     with pytest.raises(UserError, match="holds b, but it does not"):
-        read_directory(tmp_path)
+        open_directory(tmp_path)
 
 
 def test_pickles_are_named(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(UserError, match="save_pretrained"):
-        read_directory(tmp_path)
+        open_directory(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +88,11 @@ def test_pickles_are_named(tmp_path):
 def test_entries_that_do_not_fit(tmp_path, entry):
     write(tmp_path / "x.safetensors", {"w": entry}, bytes(8))
     with pytest.raises(UserError, match="array w does not fit"):
-        read_arrays(tmp_path / "x.safetensors")
+        open_arrays(tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize("data", [b"", b"1234567", b"\xff" * 20, b"\x02" + bytes(7) + b"[]"])
 def test_no_safetensors(tmp_path, data):
     (tmp_path / "x.safetensors").write_bytes(data)
     with pytest.raises(UserError, match="safetensors"):
-        read_arrays(tmp_path / "x.safetensors")
+        open_arrays(tmp_path / "x.safetensors")

@@ -1,0 +1,1 @@
+"""A student as others read it: a Hugging Face directory, a T5X checkpoint."""
