@@ -127,7 +127,7 @@ def resolve(name: str, vocab: str) -> str:
     near = difflib.get_close_matches(full, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise UserError(
-        f"no task or mixture {full!r}{hint} `t5distill curate` makes sets that are found by name; "
+        f"no task or mixture {full!r}{hint}; `t5distill curate` makes sets that are found by name; "
         "others are registered with t5distill.data.register, in a module that "
         "MIXTURE_OR_TASK_MODULE names"
     )
