@@ -8,7 +8,7 @@ JOBS ?= 2
 # Where checkouts of T5X, airio and jestimator lie, e.g. /src/t5x:/src/airio:/src/jestimator (docs/t5x.md).
 T5X_PATH ?=
 
-.PHONY: help quickstart test test-t5x check bench soak clean
+.PHONY: help quickstart test test-t5x t5x-surface check bench soak clean
 help:
 	@echo "make quickstart   the whole corridor on embedded problems, about ten minutes"
 	@echo "make test         the test suite"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench        training and decoding beside Hugging Face and T5X; asking a teacher; the sandbox"
 	@echo "make soak         the longer checks"
 	@echo "make test-t5x     what needs T5X, with T5X_PATH (docs/t5x.md)"
+	@echo "make t5x-surface  what T5X offers of what we use, into a file that make test checks"
 
 $(VENV)/installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +39,9 @@ $(VENV)/t5x: $(VENV)/installed
 test-t5x: $(VENV)/t5x
 	@PYTHONPATH=$(T5X_PATH) $(BIN)/python -c "import t5x" || (echo "no T5X in T5X_PATH: docs/t5x.md"; exit 1)
 	PYTHONPATH=$(T5X_PATH) $(BIN)/python -m pytest tests/on_t5x
+
+t5x-surface: $(VENV)/t5x
+	PYTHONPATH=$(T5X_PATH) $(BIN)/python tests/on_t5x/surface.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

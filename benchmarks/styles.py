@@ -5,6 +5,9 @@
 The embedded teacher writes chains of every style; they are verified as any teacher's are; each arm
 is trained for as many steps as the quickstart's (gin/recipes/quickstart_*.gin and embedded_*.gin)
 and scored on problems it has not seen. The same command again goes on where it was stopped.
+
+Two students that differ in their seed alone differ by more than the problems' intervals say: with
+`--students 3` each arm has three, and the table their mean, the worst and the best.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import pathlib
 import subprocess
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from benchmarks import reporting
 from t5distill import formats
@@ -76,6 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--workdir", required=True, metavar="DIR", help="where everything goes")
     add("--seed", type=int, default=0, help="of problems and training (0)")
+    add("--students", type=int, default=1, metavar="N", help="of each arm, by seed (1)")
     add("--train-steps", type=int, metavar="N", help="of each student (as the recipes)")
     add(
         "--sizes",
@@ -96,27 +102,75 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     os.environ["T5DISTILL_DATA_DIR"] = str(work / "data")
     arms = [arm for arm in ARMS if arm.name in args.arms]
     _make_data(work, args, arms)
-    report: dict[str, Any] = {"rows": {}, "training": {}, "seed": args.seed}
+    studies = []
+    for k in range(args.students):
+        folder = work if k == 0 else work / f"student_{k}"
+        studies.append(_study(Students(work, folder, args.seed + k), args, arms))
+    report = {"students": studies, "rows": _summary(studies), "seed": args.seed}
+    print(_table(report))
+    return report
+
+
+class Students(NamedTuple):
+    """Where the students of one seed are.
+
+    Attributes:
+      work: of problems, chains and vocabulary, which all share.
+      folder: of these students.
+      seed: of their training.
+    """
+
+    work: pathlib.Path
+    folder: pathlib.Path
+    seed: int
+
+
+def _study(
+    students: Students, args: argparse.Namespace, arms: Sequence[Arm]
+) -> dict[str, dict[str, Any]]:
+    """Train and score every arm with one seed; return the figures."""
+    report: dict[str, Any] = {"rows": {}, "training": {}, "seed": students.seed}
     for arm in arms:
-        macros: dict[str, Any] = {"MODEL_DIR": str(work / arm.name), "RANDOM_SEED": args.seed}
+        model = students.folder / arm.name
+        macros: dict[str, Any] = {"MODEL_DIR": str(model), "RANDOM_SEED": students.seed}
         if args.train_steps:
             # The recipes' warm-up, where there are steps enough for it.
             macros |= {"TRAIN_STEPS": args.train_steps, "WARMUP_STEPS": min(50, args.train_steps)}
-        _gin("train", work, arm, **macros)
-        report["training"][arm.name] = training(work / arm.name)
+        _gin("train", students, arm, **macros)
+        report["training"][arm.name] = training(model)
         for task in arm.tasks:
             label = arm.name if len(arm.tasks) == 1 else f"{arm.name}: {_style(task)}"
-            _decode(work, arm, task, label, report)
+            _decode(students, arm, task, label, report)
     for arm in arms:
         if arm.name in ("cot", "socratic_iterative"):
-            _with_calculator(work, arm, report)
+            _with_calculator(students, arm, report)
         if arm.name == "cot":
-            _votes(work, arm, report)
+            _votes(students, arm, report)
     if "etd" in args.arms:
-        _ensembles(work, report)
-    _compare(work, report)
-    print(_table(report))
+        _ensembles(students, report)
+    _compare(students, report)
     return report
+
+
+def _summary(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return each row's mean over the students, with the range of several or one's interval."""
+    summary = {}
+    for label, first in studies[0]["rows"].items():
+        each = [study["rows"][label] for study in studies]
+        right = [row["accuracy"] for row in each]
+        row = {"accuracy": fmean(right), "each": right}
+        if len(each) == 1:
+            row |= {"low": first["low"], "high": first["high"]}
+        else:
+            row |= {"low": min(right), "high": max(right)}
+        if all("minus_cot" in r for r in each):
+            minus = [r["minus_cot"]["difference"] for r in each]
+            bounds = minus if len(each) > 1 else [first["minus_cot"][k] for k in ("low", "high")]
+            row["minus_cot"] = {
+                "difference": fmean(minus), "low": min(bounds), "high": max(bounds)
+            }  # fmt: skip
+        summary[label] = row
+    return summary
 
 
 def _make_data(work: pathlib.Path, args: argparse.Namespace, arms: list[Arm]) -> None:
@@ -169,26 +223,27 @@ def _command(*argv: str) -> None:
         raise UserError(f"`t5distill {argv[0]}` ended with code {done.returncode}")
 
 
-def _gin(command: str, work: pathlib.Path, arm: Arm, **macros: Any) -> None:
-    _command(command, *gin_arguments(command, arm.recipe, work / "vocabulary.model", **macros))
+def _gin(command: str, students: Students, arm: Arm, **macros: Any) -> None:
+    vocabulary = students.work / "vocabulary.model"
+    _command(command, *gin_arguments(command, arm.recipe, vocabulary, **macros))
 
 
 def _decode(
-    work: pathlib.Path, arm: Arm, task: str, label: str, report: dict[str, Any], **macros: Any
+    students: Students, arm: Arm, task: str, label: str, report: dict[str, Any], **macros: Any
 ) -> None:
     """Decode and score one arm on one task; `label` names the row."""
-    out = work / arm.name / label.replace(": ", "_").replace(" ", "_")
+    out = students.folder / arm.name / label.replace(": ", "_").replace(" ", "_")
     since = time.perf_counter()
     _gin(
-        *("infer", work, arm),
-        CHECKPOINT_PATH=str(work / arm.name),
+        *("infer", students, arm),
+        CHECKPOINT_PATH=str(students.folder / arm.name),
         EVAL_MIXTURE_OR_TASK_NAME=task,
         INFER_OUTPUT_DIR=str(out),
         **macros,
     )
     seconds = time.perf_counter() - since
     predictions = str(out / f"{task}-test.jsonl")
-    problems = str(work / "data/embedded/test.jsonl")
+    problems = str(students.work / "data/embedded/test.jsonl")
     _command(
         *("score", "--problems", problems, "--predictions", predictions, "--out", str(out)),
     )
@@ -201,22 +256,22 @@ def _style(task: str) -> str:
     return task.removeprefix("embedded_").removesuffix(f"_{TEACHER}")
 
 
-def _with_calculator(work: pathlib.Path, arm: Arm, report: dict[str, Any]) -> None:
+def _with_calculator(students: Students, arm: Arm, report: dict[str, Any]) -> None:
     """Correct a student's chains afterwards, and decode them with exact results."""
-    scores = json.loads((work / arm.name / arm.name / "scores.json").read_text())
+    scores = json.loads((students.folder / arm.name / arm.name / "scores.json").read_text())
     n = scores["n"]
     corrected = round(scores["calculator_after_decoding"] * n)
     after = statistics.wilson(corrected, n)
     report["rows"][f"{arm.name} + calculator after"] = {**after.accuracy(), "n": n}
     label = f"{arm.name} + calculator inside"
-    _decode(work, arm, arm.tasks[0], label, report, CALCULATOR=True)
+    _decode(students, arm, arm.tasks[0], label, report, CALCULATOR=True)
 
 
-def _votes(work: pathlib.Path, arm: Arm, report: dict[str, Any]) -> None:
+def _votes(students: Students, arm: Arm, report: dict[str, Any]) -> None:
     """Sample several chains for each problem."""
     [task], n = arm.tasks, report["rows"][arm.name]["n"]
     _decode(
-        *(work, arm, task, f"cot vote@{VOTES}", report),
+        *(students, arm, task, f"cot vote@{VOTES}", report),
         DECODING="sample",
         NUM_SAMPLES=VOTES,
         TEMPERATURE=0.7,
@@ -227,13 +282,14 @@ def _votes(work: pathlib.Path, arm: Arm, report: dict[str, Any]) -> None:
     report["vote_curve"] = scores["vote_curve"]
 
 
-def _ensembles(work: pathlib.Path, report: dict[str, Any]) -> None:
+def _ensembles(students: Students, report: dict[str, Any]) -> None:
     """Combine the three types of thought of one student, without asking it again."""
     [arm] = [arm for arm in ARMS if arm.name == "etd"]
-    files = [str(work / "etd" / f"etd_{_style(task)}" / f"{task}-test.jsonl") for task in arm.tasks]
-    problems = str(work / "data/embedded/test.jsonl")
+    folder = students.folder / "etd"
+    files = [str(folder / f"etd_{_style(task)}" / f"{task}-test.jsonl") for task in arm.tasks]
+    problems = str(students.work / "data/embedded/test.jsonl")
     for how in ("fallback", "vote"):
-        out = work / "etd" / how
+        out = folder / how
         _command(
             *("ensemble", "--problems", problems, "--predictions", *files),
             *("--how", how, "--out", str(out)),
@@ -243,11 +299,11 @@ def _ensembles(work: pathlib.Path, report: dict[str, Any]) -> None:
         report["rows"][f"etd: {how}"] = {**row, "scores": str(out)}
 
 
-def _compare(work: pathlib.Path, report: dict[str, Any]) -> None:
+def _compare(students: Students, report: dict[str, Any]) -> None:
     """Add each row's paired difference to chains of thought."""
     if "cot" not in report["rows"]:
         return
-    base = list(read_jsonl(Verdict, work / "cot/cot/verdicts.jsonl"))
+    base = list(read_jsonl(Verdict, students.folder / "cot/cot/verdicts.jsonl"))
     for row in report["rows"].values():
         if "scores" in row:
             verdicts = list(read_jsonl(Verdict, pathlib.Path(row["scores"]) / "verdicts.jsonl"))
@@ -255,7 +311,11 @@ def _compare(work: pathlib.Path, report: dict[str, Any]) -> None:
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = [f"\n{'student':<38}{'right':>8}   {'95 % interval':<15}{'minus cot (paired)':>24}"]
+    several = len(report["students"]) > 1
+    spread, minus = "95 % interval", "minus cot (paired)"
+    if several:
+        spread, minus = f"of {len(report['students'])} students", "minus cot"
+    lines = [f"\n{'student':<38}{'right':>8}   {spread:<15}{minus:>24}"]
     for label, row in report["rows"].items():
         interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
         minus = ""
@@ -266,11 +326,12 @@ def _table(report: dict[str, Any]) -> str:
         line = f"{label:<38}{100 * row['accuracy']:>6.1f} %   {interval:<15}{minus:>24}"
         lines.append(line.rstrip())
     lines.append("\ntraining:")
-    for arm, t in report["training"].items():
-        lines.append(
-            f"  {arm:<20}{t['steps']:>6} steps {t['target_tokens']:>10,} target tokens "
-            f"{t['seconds']:>6.0f} s"
-        )
+    for study in report["students"]:
+        for arm, t in study["training"].items():
+            lines.append(
+                f"  {arm:<20} seed {study['seed']}{t['steps']:>6} steps "
+                f"{t['target_tokens']:>10,} target tokens {t['seconds']:>6.0f} s"
+            )
     return "\n".join(lines)
 
 

@@ -16,16 +16,42 @@ def run(folder, *arms):
 
 
 def test_one_arm_from_problems_to_the_table(tmp_path, capsys):
-    report = run(tmp_path, "equation")
-    assert set(report["rows"]) == {"equation"} and report["rows"]["equation"]["n"] == 8
-    assert report["training"]["equation"]["steps"] == 10
-    assert "equation" in capsys.readouterr().out
+    report = run(tmp_path, "equation", "--students", "2")
+    [first, second] = report["students"]
+    assert set(report["rows"]) == {"equation"} and first["rows"]["equation"]["n"] == 8
+    assert first["training"]["equation"]["steps"] == 10
+    assert (first["seed"], second["seed"]) == (0, 1)
+    assert len(report["rows"]["equation"]["each"]) == 2
+    losses = [
+        (folder / "equation/metrics.jsonl").read_text().splitlines()[-1]
+        for folder in (tmp_path, tmp_path / "student_1")
+    ]
+    assert json.loads(losses[0])["loss"] != json.loads(losses[1])["loss"]
+    assert "of 2 students" in capsys.readouterr().out
     # The same command again makes nothing anew.
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.jsonl")}
     again = run(tmp_path, "equation")
-    assert again["rows"]["equation"]["outcomes"] == report["rows"]["equation"]["outcomes"]
+    outcomes = [r["students"][0]["rows"]["equation"]["outcomes"] for r in (again, report)]
+    assert outcomes[0] == outcomes[1]
     kept = [p for p in stamps if p.name in ("kept.jsonl", "train.jsonl")]
     assert kept and all(p.stat().st_mtime_ns == stamps[p] for p in kept)
+
+
+def test_the_mean_of_several_students_has_their_range():
+    def study(*right):
+        rows = {
+            name: {"accuracy": x, "low": x - 0.1, "high": x + 0.1, "n": 10}
+            for name, x in zip(("cot", "program"), right, strict=True)
+        }
+        minus = {"difference": right[1] - right[0], "low": -1.0, "high": 1.0}
+        return {"rows": {**rows, "program": {**rows["program"], "minus_cot": minus}}}
+
+    [cot, program] = styles._summary([study(0.5, 0.75), study(0.75, 0.5)]).values()
+    assert cot == {"accuracy": 0.625, "each": [0.5, 0.75], "low": 0.5, "high": 0.75}
+    assert program["minus_cot"] == {"difference": 0.0, "low": -0.25, "high": 0.25}
+    [cot, program] = styles._summary([study(0.5, 0.75)]).values()
+    assert (cot["low"], cot["high"]) == (0.4, 0.6)
+    assert program["minus_cot"] == {"difference": 0.25, "low": -1.0, "high": 1.0}
 
 
 @pytest.mark.soak
@@ -35,7 +61,7 @@ def test_every_arm_and_every_way_to_combine_them(tmp_path):
     expected |= {"socratic_iterative + calculator inside"}
     expected |= {"etd: fallback", "etd: vote", "fu_2023: cot_in_context", "socratic_iterative"}
     assert expected <= set(report["rows"])
-    assert [point["k"] for point in report["vote_curve"]] == [1, 2, 4, 8]
+    assert [point["k"] for point in report["students"][0]["vote_curve"]] == [1, 2, 4, 8]
     assert "minus_cot" in report["rows"]["program"]
     out = tmp_path / "socratic.json"
     arguments = ["--workdir", str(tmp_path), "--rounds", "2", "--count", "8", "--out", str(out)]

@@ -1,9 +1,11 @@
 """gin/t5x without T5X: macros, and that every binding of ours names a parameter that exists."""
 
 import ast
+import json
 import pathlib
 
 import pytest
+import surface
 from gin import config_parser
 
 from t5distill import gin_files
@@ -85,3 +87,17 @@ def test_a_misspelt_macro_is_named():
     bindings = ["MODEL_DIR='x'", "TRAIN_STPES=3"]
     with pytest.raises(gin_files.UserError, match="TRAIN_STPES; did you mean TRAIN_STEPS"):
         gin_files.check(files, bindings, run_file="gin/t5x/train.gin")
+
+
+def test_everything_of_t5x_that_is_used_is_in_its_surface():
+    """surface.json is of a T5X that was installed: `make t5x-surface` writes it."""
+    offered = json.loads(surface.FILE.read_text())["callables"]
+    found = surface.used()
+    assert {"t5x.trainer.Trainer", "t5x.train.train", "t5x.models.EncoderDecoderModel"} <= set(
+        found
+    )
+    for name, parameters_ in found.items():
+        assert name in offered, f"{name}: not in surface.json; make t5x-surface"
+        if surface.ANY not in offered[name]:
+            assert parameters_ <= set(offered[name]), name
+    assert set(offered) <= set(found), "surface.json lists what is not used; make t5x-surface"
