@@ -1,6 +1,14 @@
 """What holds for the whole suite, and what it says at its end about the machine it ran on."""
 
+import os
+
 import hypothesis
+
+# Most of the suite's time goes into compiling small programs that run once. It has to be said
+# before JAX starts, and holds for the processes that tests start too.
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+)
 
 # How long an example takes says more about what else the machine does than about the code.
 hypothesis.settings.register_profile("t5distill", deadline=None)

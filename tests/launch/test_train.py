@@ -184,7 +184,7 @@ def test_infer_and_eval(environment, trained, tmp_path):
         ({"TASK_FEATURE_LENGTHS": "{'inputs': 8}"}, "wanted tokens of inputs and targets"),
         ({"OPTIMIZER": "'adam'"}, "did you mean adamw"),
         ({"EVAL_SPLIT": "'dev'"}, "no split 'dev'"),
-        ({"INITIAL_CHECKPOINT_PATH": "'nowhere'"}, "which does not exist"),
+        ({"INITIAL_CHECKPOINT_PATH": "'nowhere'"}, "nowhere: no such directory"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(
