@@ -21,6 +21,7 @@ from t5distill.errors import UserError
 from t5distill.formats import vocabulary as vocabularies
 from t5distill.formats.conversation import Talk
 from t5distill.records import KINDS, Prediction, Problem, Verdict
+from t5distill.student import checkpoints
 from t5distill.student.calculator import Calculator, Vocabulary
 from t5distill.student.config import T5Config
 from t5distill.student.decoding import Output, generate_tokens
@@ -91,7 +92,7 @@ class Student:
         Raises:
           UserError: no checkpoint is there, or its parts do not fit each other.
         """
-        path = epath.Path(path)
+        path = checkpoints.absolute(path)
         weights = open_weights(path, step)
         config, found = weights.config, weights.record
         if dtype is not None:

@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> None:
     """Read the gin files, decode and score."""
     files = gin_files.checked(args, run_file=RUN_FILE, entry=ENTRY)
     runtime.start(args)
-    gin_files.configured(files, args, entry=ENTRY)()
+    with runtime.together():
+        gin_files.configured(files, args, entry=ENTRY)()
 
 
 def evaluate(*, decoder: Decoder, output_dir: str) -> None:

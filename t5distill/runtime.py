@@ -9,11 +9,13 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import resource
 import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +23,10 @@ from t5distill import quiet
 from t5distill.errors import UserError
 
 CACHE_VARIABLE = "T5DISTILL_COMPILATION_CACHE"
+# "Temporary failure": what starts processes again may take it for a reason to do so.
+OTHERS_LOST = 75
+_LOST = re.compile(r"gloo|connection (?:reset|closed)|unavailable|heartbeat|aborted", re.IGNORECASE)
+_LAST_WORDS_S = 3.0
 _SHORTEST_KEPT = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
@@ -108,6 +114,42 @@ class Stop:
     def exit_code(self) -> int:
         """What shells expect of a process that a signal ended; 0 without one."""
         return 0 if self.signal is None else 128 + self.signal
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Where one of several processes fails, say it in a line and end at once.
+
+    At its usual end a process waits for the others, and they wait for it in the middle of a
+    computation. One that is gone is seen by the next exchange, or by its missing heartbeats.
+    """
+    import jax
+
+    try:
+        yield
+    except (UserError, jax.errors.JaxRuntimeError) as e:
+        if jax.process_count() == 1:
+            raise
+        code = 2
+        if isinstance(e, UserError):
+            print(f"t5distill: {e}", file=sys.stderr)
+        elif _LOST.search(str(e)):
+            code = OTHERS_LOST
+            said = str(e).splitlines()[0][:200]
+            print(
+                f"t5distill: process {jax.process_index()}: another process of this run is gone "
+                f"({said}); start all of them again with the same commands: the run goes on from "
+                "its last checkpoint",
+                file=sys.stderr,
+            )
+        else:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if jax.process_index() == 0:
+            # Process 0 leads: the others end with it, so they have their say first.
+            time.sleep(_LAST_WORDS_S)
+        os._exit(code)
 
 
 def describe_run() -> dict[str, Any]:

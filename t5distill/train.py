@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     """Read the gin files and train."""
     files = gin_files.checked(args, run_file=RUN_FILE, entry=ENTRY)
     runtime.start(args)
-    return gin_files.configured(files, args, entry=ENTRY)()
+    with runtime.together():
+        return gin_files.configured(files, args, entry=ENTRY)()
 
 
 def train(

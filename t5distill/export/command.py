@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the arrays on disk (%(default)s); float16 for huggingface only",
     )
     group = parser.add_argument_group("huggingface")
-    group.add_argument("--vocab", choices=("t5", "byt5", "mt5"), help="where PATH does not say")
+    group.add_argument("--vocab", choices=("t5", "byt5"), help="where PATH does not say")
     group.add_argument("--vocab_path", metavar="FILE", help="SentencePiece model, likewise")
     group.add_argument("--name", help="in the model card (the name of DIR)")
     group.add_argument(
@@ -59,8 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
     quiet.import_tensorflow()
     step = args.step if args.step in (None, "best") else _number(args.step)
-    if args.shard_gb <= 0:
-        raise UserError(f"--shard_gb is {args.shard_gb}, wanted more than 0")
+    if not 0 < args.shard_gb < 1e6:
+        raise UserError(
+            f"--shard_gb is {args.shard_gb}, wanted more than 0, and less than a million"
+        )
     weights = open_weights(args.checkpoint, step)
     began = time.monotonic()
     if args.format == "t5x":
@@ -94,6 +96,14 @@ def _t5x(args, weights) -> tuple[os.PathLike, int]:
         raise UserError("--dtype is float16; T5X's checkpoints are float32 or bfloat16")
     if args.scores or args.vocab or args.vocab_path or args.name:
         raise UserError("--scores, --name and --vocab go into a Hugging Face directory only")
+    arrays_say = t5x_format.infer_config(weights.arrays, str(weights.where))
+    for field in ("mlp_activations", "relative_attention_max_distance"):
+        found, told = getattr(weights.config, field), getattr(arrays_say, field)
+        if found != told:
+            raise UserError(
+                f"{field} is {found}, which a T5X checkpoint does not say: it would be read as "
+                f"{told}"
+            )
     step = weights.step or 0
     out = checkpoints.checkpoint_path(args.out, step)
     if out.exists():
@@ -114,7 +124,7 @@ def _huggingface(args, weights) -> tuple[pathlib.Path, int]:
 
     if "://" in args.out:
         raise UserError(f"--out {args.out}: wanted a local folder, to be copied from there")
-    out = pathlib.Path(args.out)
+    out = pathlib.Path(args.out).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already; give another --out, or delete it")
     scores = [model_card.scores_of(pathlib.Path(folder)) for folder in args.scores]
@@ -137,18 +147,32 @@ def _huggingface(args, weights) -> tuple[pathlib.Path, int]:
 
 def _vocabulary(args, weights) -> tuple[str, pathlib.Path | None]:
     """Return the kind of vocabulary and its SentencePiece model, which ByT5 has none of."""
+    from etils import epath
+
     from t5distill.errors import UserError
     from t5distill.formats import vocabulary
 
     named = vocabulary.beside(weights.where, weights.record)
-    if args.vocab or args.vocab_path:
-        named = args.vocab or "t5", args.vocab_path
-    if named is None:
+    if named is None and not (args.vocab or args.vocab_path):
         raise UserError(
-            f"{weights.where} does not say its vocabulary; give --vocab t5 (byt5, mt5), and "
+            f"{weights.where} does not say its vocabulary; give --vocab t5 or byt5, and "
             "--vocab_path FILE where its SentencePiece model is not in $T5DISTILL_T5_VOCAB"
         )
-    kind, path = named
+    kind, path = named or (args.vocab or "t5", args.vocab_path)
+    if args.vocab not in (None, kind):
+        raise UserError(f"--vocab is {args.vocab}, but {weights.where} says {kind}; leave it out")
+    if named and args.vocab_path:
+        given = pathlib.Path(args.vocab_path)
+        if not given.is_file() or not path or given.read_bytes() != epath.Path(path).read_bytes():
+            raise UserError(
+                f"--vocab_path {given} is not the vocabulary of {weights.where}, {path}; leave it "
+                "out"
+            )
+    if kind == "mt5":
+        raise UserError(
+            "mT5's vocabulary spells rare characters as bytes, which is not exported yet; --format "
+            "t5x takes the weights"
+        )
     loaded = vocabulary.load(kind, path)
     if loaded.vocab_size > weights.config.vocab_size:
         raise UserError(

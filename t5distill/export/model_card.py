@@ -74,15 +74,27 @@ def _use(style: str | None) -> list[str]:
         "```",
         "",
         "tokenizer.json holds t5distill's spelling of characters that the vocabulary lacks "
-        "(newlines, `<`, `{`, `×`, ...): plain text goes in and comes out. "
-        "`t5distill.Student.load(PATH).solve(question)` asks in the right form by itself.",
+        f"(newlines, `<`, `{{`, `×`, ...): plain text goes in and comes out. {_asking(style)}",
     ]
+
+
+def _asking(style: str | None) -> str:
+    """Return what is to be known of how a student is asked."""
+    if style is None:
+        return (
+            "Which form a question has depends on the style; this student may know several: "
+            "`t5distill.Student.load(PATH).solve(question, style=...)` asks in the form of one."
+        )
+    more = ""
+    if style.startswith(("socratic", "sci_cot")):
+        more = "This style takes several turns, of which the lines above ask the first. "
+    return f"{more}`t5distill.Student.load(PATH).solve(question)` asks in the right form by itself."
 
 
 def _asked(style: str | None) -> str:
     """Return what a student of a style reads of the question "How many?"."""
     if style is None or formats.style(style).shows:
-        return "Q: How many?\nA:"
+        return "..."
     problem = Problem(
         id="", question="How many?", answer="", kind="numeric", benchmark="", split="test"
     )
@@ -108,6 +120,8 @@ def _data(record: Mapping[str, Any]) -> list[str]:
 def _training(weights: Weights) -> list[str]:
     folder = pathlib.Path(str(weights.where)).parent
     try:
+        if weights.kind != "t5distill":
+            raise OSError("what lies beside is of another run")
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         step = f"step {weights.step}" if weights.step is not None else "of an unknown step"

@@ -40,6 +40,8 @@ def tokenizer_files(
     special = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
+        # Without it transformers 4 makes token types, which T5 has none of.
+        "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": length,
         "clean_up_tokenization_spaces": False,
         **special,

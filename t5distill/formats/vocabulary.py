@@ -147,7 +147,9 @@ def beside(
       None where nothing says it. The model lies beside the checkpoint, or is named in `record`.
     """
     folder = epath.Path(path)
-    files = (place / SAVED_MODEL for place in (folder, folder.parent))
+    # Ours lies in the MODEL_DIR, above a checkpoint.
+    places = (folder, folder.parent) if "model" in record else (folder,)
+    files = (place / SAVED_MODEL for place in places)
     found = next((file for file in files if file.exists()), None)
     named = record.get("vocab")
     if isinstance(named, dict):

@@ -67,7 +67,8 @@ def open_directory(path: str | os.PathLike[str]) -> dict[str, Stored]:
     """
     path = pathlib.Path(path)
     index = path / "model.safetensors.index.json"
-    if not index.is_file():
+    # transformers takes the one file where both are there.
+    if not index.is_file() or (path / "model.safetensors").is_file():
         if not (path / "model.safetensors").is_file() and list(path.glob("pytorch_model*.bin")):
             raise UserError(
                 f"{path}: holds PyTorch pickles only, wanted model.safetensors; load it once with "

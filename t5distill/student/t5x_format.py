@@ -65,6 +65,8 @@ def find(path: epath.Path, step: int | str | None) -> epath.Path | None:
       UserError: a MODEL_DIR of T5X has no such step.
     """
     if is_checkpoint(path):
+        if step not in (None, step_of(path)):
+            raise UserError(f"{path}: one checkpoint, wanted step {step}; name the folder above it")
         return path
     if not path.is_dir():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from t5distill.student import checkpoints, t5x_format
 from t5distill.student.config import T5Config
 from t5distill.student.huggingface import open_huggingface
 from t5distill.student.network import abstract_model, parameters
-from t5distill.student.stored import ParameterPath, Stored, nested
+from t5distill.student.stored import ParameterPath, Stored, brief, nested
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,26 @@ def open_weights(path: epath.PathLike, step: int | str | None = None) -> Weights
     path = checkpoints.absolute(path)
     if not path.exists():
         raise UserError(f"{path}: no such directory; wanted a checkpoint")
-    if not path.is_dir() or not any((p / "config.json").exists() for p in (path, path.parent)):
+    try:
+        return _opened(path, step)
+    except _DAMAGED as e:
+        raise UserError(f"{path}: a damaged checkpoint, or none: {e!r}; fetch it again") from e
+
+
+# What the numbers and texts of a file lead to that is not what it should be.
+_DAMAGED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    OSError,
+)
+
+
+def _opened(path: epath.Path, step: int | str | None) -> Weights:
+    if not path.is_dir() or _is_t5x_place(path):
         if (found := t5x_format.find(path, step)) is not None:
             return _of_t5x(found)
         if not path.is_dir():
@@ -67,6 +87,8 @@ def open_weights(path: epath.PathLike, step: int | str | None = None) -> Weights
         raise UserError(f"{path}: config.json holds no JSON object; wanted a checkpoint's")
     if "model" in record:
         return _of_ours(path, record, step)
+    if step is not None:
+        raise UserError(f"{path}: a Hugging Face directory has one step, wanted {step}")
     config, arrays = open_huggingface(path)
     told = record.get("t5distill")  # what `t5distill export` has put there of ours
     return Weights(
@@ -78,6 +100,29 @@ def open_weights(path: epath.PathLike, step: int | str | None = None) -> Weights
         arrays=arrays,
         load=lambda wanted: read_all(arrays, wanted, path),
     )
+
+
+def _is_t5x_place(path: epath.Path) -> bool:
+    """Say whether neither our config.json nor Hugging Face's says what lies at a path."""
+    if (path / "config.json").exists():
+        return False
+    # That of the folder above is of the checkpoint only if we wrote it.
+    above = path.parent / "config.json"
+    return not (above.exists() and "model" in json.loads(above.read_text()))
+
+
+def _named(where: epath.Path, load: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return `load` with an error of ours for what a damaged file leads to."""
+
+    def read(wanted: Any) -> Any:
+        try:
+            return load(wanted)
+        except (UserError, jax.errors.JaxRuntimeError, MemoryError):
+            raise
+        except Exception as e:  # Orbax and tensorstore have many
+            raise UserError(f"{where} cannot be read: {brief(e)}") from e
+
+    return read
 
 
 def _of_ours(path: epath.Path, record: dict[str, Any], step: int | str | None) -> Weights:
@@ -92,7 +137,7 @@ def _of_ours(path: epath.Path, record: dict[str, Any], step: int | str | None) -
         config=config,
         record=record,
         arrays=arrays,
-        load=lambda wanted: checkpoints.load_params(found, wanted=wanted),
+        load=_named(found, lambda wanted: checkpoints.load_params(found, wanted=wanted)),
     )
 
 
@@ -114,7 +159,7 @@ def _of_t5x(path: epath.Path) -> Weights:
         config=config,
         record={},
         arrays=arrays,
-        load=load,
+        load=_named(path, load),
     )
 
 

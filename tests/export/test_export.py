@@ -190,6 +190,68 @@ def test_what_stands_in_the_way(trained, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_vocabulary_that_the_checkpoint_contradicts(trained, tmp_path, capsys):
+    other = standin_vocabulary(tmp_path / "other.model", vocab_size=390)
+    for arguments, said in (
+        (("--vocab", "byt5"), "says t5; leave it out"),
+        (("--vocab_path", other), "is not the vocabulary of"),
+    ):
+        assert export(trained, tmp_path / "x", *arguments) == 2
+        assert said in capsys.readouterr().err
+    assert export(trained, tmp_path / "x", "--vocab", "t5") == 0
+    copied = (tmp_path / "x/spiece.model").read_bytes()
+    assert copied == (trained / "spiece.model").read_bytes()
+
+
+def test_a_shape_that_t5x_does_not_write_down(trained, tmp_path, capsys):
+    export(trained, tmp_path / "hf")
+    config = json.loads((tmp_path / "hf/config.json").read_text())
+    config["relative_attention_max_distance"] = 40
+    (tmp_path / "hf/config.json").write_text(json.dumps(config))
+    capsys.readouterr()
+    assert export(tmp_path / "hf", tmp_path / "t5x", "--format=t5x") == 2
+    assert "it would be read as 128" in capsys.readouterr().err
+
+
+def test_checkpoints_inside_each_other(trained, tmp_path):
+    export(trained, tmp_path / "hf")
+    export(trained, tmp_path / "hf", "--format=t5x")
+    assert open_weights(tmp_path / "hf/checkpoint_5").kind == "t5x"
+    assert open_weights(tmp_path / "hf").kind == "huggingface"
+    # What lies beside a foreign checkpoint is not its run.
+    export(tmp_path / "hf", trained / "inside")
+    export(trained / "inside", tmp_path / "again")
+    assert "no record of the run" in (tmp_path / "again/README.md").read_text()
+
+
+def test_a_student_of_several_styles_says_so(trained, tmp_path):
+    config = json.loads((trained / "config.json").read_text())
+    (trained / "config.json").write_text(json.dumps({**config, "style": None}))
+    try:
+        export(trained, tmp_path / "hf")
+    finally:
+        (trained / "config.json").write_text(json.dumps(config))
+    assert "style=...)` asks in the form of one" in (tmp_path / "hf/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"d_model": 10**30},
+        {"feed_forward_proj": []},
+        {"num_decoder_layers": "2"},
+        {"relative_attention_num_buckets": "32"},
+    ],
+)
+def test_a_damaged_config(trained, tmp_path, capsys, change):
+    export(trained, tmp_path / "hf")
+    config = json.loads((tmp_path / "hf/config.json").read_text())
+    (tmp_path / "hf/config.json").write_text(json.dumps({**config, **change}))
+    capsys.readouterr()
+    assert export(tmp_path / "hf", tmp_path / "x", "--format=t5x") == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_a_kill_leaves_nothing_that_looks_whole(trained, tmp_path):
     """What a killed export leaves has another name, and the next one begins anew."""
     slow = (

@@ -109,6 +109,20 @@ def test_inference_is_scored(environment, trained, tmp_path):
     assert "missing" not in {v["outcome"] for v in verdicts}
 
 
+def test_evaluation_of_a_split_prints_our_metrics(environment, trained, tmp_path):
+    macros = {
+        "CHECKPOINT_PATH": f"'{trained / 'checkpoint_6'}'",
+        "EVAL_OUTPUT_DIR": f"'{tmp_path / 'e'}'",
+        "EVAL_SPLIT": "'test'",
+    }
+    said = launch(environment, "eval", **macros)
+    [metrics] = (tmp_path / "e").rglob("*-metrics.jsonl")
+    measured = json.loads(metrics.read_text().splitlines()[-1])
+    outcomes = [value for name, value in measured.items() if name.startswith("outcome/")]
+    assert measured["accuracy"] + sum(outcomes) == pytest.approx(100)
+    assert "accuracy" in said and "outcome/wrong" in said
+
+
 def test_a_run_from_a_checkpoint_counts_its_own_steps(environment, trained, tmp_path):
     macros = {
         "MODEL_DIR": f"'{tmp_path / 'run'}'",
