@@ -17,7 +17,7 @@ from t5x import adafactor, models, partitioning, train_state, trainer
 from t5x import decoding as t5x_decoding
 from t5x.examples.t5 import network
 
-from benchmarks.workload import Turn, Workload
+from benchmarks.workload import Batch, Turn, Workload
 
 DISTRIBUTIONS = ("t5x", "jax", "jaxlib", "flax")
 
@@ -67,28 +67,8 @@ def training(workload: Workload, setting: dict[str, Any]) -> Callable[[], Turn]:
     """Compile the train step; return a turn of one update on the packed examples."""
     model = _model(workload, setting["dtype"])
     batch = workload.packed[setting["lengths"]]
-    partitioner = partitioning.PjitPartitioner(num_partitions=1)
-    shapes = {name: array.shape for name, array in batch.items()}
-    types = {name: array.dtype for name, array in batch.items()}
-    variables = model.get_initial_variables(jax.random.key(0), shapes, types)
-    weights = jax.tree.map(jnp.asarray, freeze(workload.load_weights()))
-    _check_same_tree(weights, variables["params"])
-    state = train_state.FlaxOptimTrainState.create(
-        model.optimizer_def, variables.copy({"params": weights})
-    )
-    engine = trainer.Trainer(
-        model,
-        train_state=state,
-        partitioner=partitioner,
-        eval_names=[],
-        summary_dir=None,
-        train_state_axes=partitioner.get_mesh_axes(state),
-        rng=jax.random.key(0),
-        learning_rate_fn=lambda step: 1e-3,
-        num_microbatches=None,
-    )
+    engine = make_trainer(model, workload.load_weights(), batch, lambda step: 1e-3)
     engine.compile_train(batch)
-    del variables, weights, state
 
     def turn() -> Turn:
         started = time.perf_counter()
@@ -99,6 +79,35 @@ def training(workload: Workload, setting: dict[str, Any]) -> Callable[[], Turn]:
         return Turn(seconds, workload.target_tokens, updates=1, loss=loss)
 
     return turn
+
+
+def make_trainer(
+    model: models.EncoderDecoderModel,
+    weights: Any,
+    batch: Batch,
+    learning_rate_fn: Callable[[int], Any],
+) -> trainer.Trainer:
+    """Return T5X's trainer on one device, beginning with weights named as in T5X."""
+    partitioner = partitioning.PjitPartitioner(num_partitions=1)
+    shapes = {name: array.shape for name, array in batch.items()}
+    types = {name: array.dtype for name, array in batch.items()}
+    variables = model.get_initial_variables(jax.random.key(0), shapes, types)
+    weights = jax.tree.map(jnp.asarray, freeze(weights))
+    _check_same_tree(weights, variables["params"])
+    state = train_state.FlaxOptimTrainState.create(
+        model.optimizer_def, variables.copy({"params": weights})
+    )
+    return trainer.Trainer(
+        model,
+        train_state=state,
+        partitioner=partitioner,
+        eval_names=[],
+        summary_dir=None,
+        train_state_axes=partitioner.get_mesh_axes(state),
+        rng=jax.random.key(0),
+        learning_rate_fn=learning_rate_fn,
+        num_microbatches=None,
+    )
 
 
 def _check_same_tree(ours: Any, theirs: Any) -> None:

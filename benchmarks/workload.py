@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from t5distill.errors import UserError
 from t5distill.student.config import T5Config
@@ -66,15 +67,8 @@ class Workload:
 
     def load_weights(self) -> dict[str, Any]:
         """Return the parameter tree, named as in T5X, as numpy arrays."""
-        tree: dict[str, Any] = {}
         with np.load(self.weights) as stored:
-            for name in stored.files:
-                *parents, leaf = name.split("/")
-                node = tree
-                for parent in parents:
-                    node = node.setdefault(parent, {})
-                node[leaf] = stored[name]
-        return tree
+            return unflatten_dict(dict(stored), sep="/")
 
     def padding_share(self, lengths: Lengths) -> float:
         """Return the share of padding among the packed target positions."""

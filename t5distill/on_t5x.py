@@ -28,6 +28,7 @@ from t5distill.errors import UserError, suggest
 from t5distill.formats.vocabulary import use_vocabulary
 from t5distill.runtime import import_tasks
 from t5distill.student.optimizers import make_optimizer, make_schedule
+from t5distill.student.t5x_format import is_place
 
 
 def check_macros() -> None:
@@ -189,7 +190,7 @@ def begin_afresh(
     # In the layout of the public checkpoints a leaf is a record of where the array lies.
     found = flax.traverse_util.flatten_dict(
         dict(state)["target"],
-        is_leaf=lambda _, x: isinstance(x, Mapping) and "driver" in x,
+        is_leaf=is_place,
         sep="/",
     )
     if missing := sorted(wanted.keys() - found.keys()):

@@ -76,7 +76,7 @@ class ChainSource(seqio.DataSource):
         """Return how many examples the split has."""
         if not self._reads_tfds(split):
             return len(self._pairs(split))
-        manifest = self._manifest()
+        manifest = _read_manifest(self._directory())
         if self.chains.one_per_problem or self.chains.grouped:
             return manifest["problems"]
         return manifest["examples"]["train"]
@@ -110,13 +110,9 @@ class ChainSource(seqio.DataSource):
         told = {"benchmark": self.chains.benchmark, "style": self.chains.style}
         if not self._reads_tfds("train"):
             return {**told, "chains": "of the benchmark"}
-        manifest = self._manifest()
+        manifest = _read_manifest(self._directory())
         kept = ("teachers", "examples", "problems", "sha256")
         return {**told, "chains": manifest["name"], **{k: manifest[k] for k in kept}}
-
-    def _manifest(self) -> dict[str, Any]:
-        with tf.io.gfile.GFile(os.path.join(self._directory(), MANIFEST)) as f:
-            return json.load(f)
 
     def _reads_tfds(self, split: str) -> bool:
         return split == "train" and bool(self.chains.names)
@@ -215,10 +211,14 @@ def read_problems(path: str) -> list[Problem]:
 
 def curated_manifest(name: str) -> dict[str, Any] | None:
     """Return the manifest of the curated set of that name, or None where there is none."""
-    path = os.path.join(under_root("tfds", name, VERSION), MANIFEST)
-    if not tf.io.gfile.exists(path):
+    directory = under_root("tfds", name, VERSION)
+    if not tf.io.gfile.exists(os.path.join(directory, MANIFEST)):
         return None
-    with tf.io.gfile.GFile(path) as f:
+    return _read_manifest(directory)
+
+
+def _read_manifest(directory: str) -> dict[str, Any]:
+    with tf.io.gfile.GFile(os.path.join(directory, MANIFEST)) as f:
         return json.load(f)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 import shutil
 from typing import Any
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from t5distill.errors import UserError
 from t5distill.export import tokenizer
 from t5distill.formats import vocabulary
-from t5distill.student.huggingface import config_to_huggingface, name_map, turned
+from t5distill.student.huggingface import config_to_huggingface, name_map, turned_around
 from t5distill.student.safetensors import write_arrays
 from t5distill.student.weights import Weights
 
@@ -30,24 +31,21 @@ def write_weights(weights: Weights, out: pathlib.Path, *, dtype: str, shard_byte
     Returns:
       How many bytes the arrays take.
     """
-    names = {name: path for path, name in name_map(weights.config).items()}
-    spelt, size = DTYPES[dtype]
-    # A stack of one axis or two; kernels and position tables are turned.
-    shapes = {
-        name: turned(path, np.broadcast_to(0, weights.arrays[path].shape)).shape
-        for name, path in names.items()
+    held = {
+        name: turned_around(path, weights.arrays[path])
+        for path, name in name_map(weights.config).items()
     }
-    sizes = {name: size * int(np.prod(shape, dtype=np.int64)) for name, shape in shapes.items()}
+    spelt, size = DTYPES[dtype]
+    sizes = {name: size * math.prod(array.shape) for name, array in held.items()}
     shards: list[list[str]] = [[]]
-    for name in names:
+    for name in held:
         if shards[-1] and sum(sizes[n] for n in (*shards[-1], name)) > shard_bytes:
             shards.append([])
         shards[-1].append(name)
     with tqdm(total=sum(sizes.values()), desc="export", unit="B", unit_scale=True) as bar:
 
         def read(name: str) -> np.ndarray:
-            path = names[name]
-            array = turned(path, np.asarray(weights.arrays[path].read(), np.float32))
+            array = np.asarray(held[name].read(), np.float32)
             if dtype == "float16" and not np.isfinite(array.astype(np.float16)).all():
                 raise UserError(f"{name} has numbers beyond float16; wanted bfloat16 or float32")
             bar.update(sizes[name])
@@ -58,7 +56,7 @@ def write_weights(weights: Weights, out: pathlib.Path, *, dtype: str, shard_byte
             file = "model.safetensors"
             if len(shards) > 1:
                 file = f"model-{i:05}-of-{len(shards):05}.safetensors"
-            write_arrays(out / file, {name: shapes[name] for name in shard}, spelt, read)
+            write_arrays(out / file, {name: held[name].shape for name in shard}, spelt, read)
             places |= dict.fromkeys(shard, file)
     if len(shards) > 1:
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": places}
@@ -75,13 +73,12 @@ def write_configs(weights: Weights, out: pathlib.Path, *, dtype: str, kind: str)
       dtype: of the arrays.
       kind: `t5`, `mt5` or `byt5`, the vocabulary.
     """
-    lengths = {**_DEFAULT_LENGTHS, **(weights.record.get("task_feature_lengths") or {})}
     special = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
     told = {key: weights.record[key] for key in _TOLD if key in weights.record}
     told["vocab"] = {"name": kind}
     config = {**config_to_huggingface(weights.config), "dtype": dtype, "t5distill": told}
     _write(out / "config.json", config)
-    generation = {**special, "do_sample": False, "max_new_tokens": lengths["targets"]}
+    generation = {**special, "do_sample": False, "max_new_tokens": _lengths(weights)["targets"]}
     _write(out / "generation_config.json", generation)
 
 
@@ -96,7 +93,7 @@ def write_tokenizer(
       kind: `t5`, `mt5` or `byt5`.
       model: the SentencePiece model; None for `byt5`.
     """
-    length = {**_DEFAULT_LENGTHS, **(weights.record.get("task_feature_lengths") or {})}["inputs"]
+    length = _lengths(weights)["inputs"]
     if model is None:
         files = tokenizer.byte_tokenizer_files(length)
     else:
@@ -104,6 +101,10 @@ def write_tokenizer(
         shutil.copyfile(model, out / vocabulary.SAVED_MODEL)
     for name, content in files.items():
         _write(out / name, content)
+
+
+def _lengths(weights: Weights) -> dict[str, int]:
+    return {**_DEFAULT_LENGTHS, **(weights.record.get("task_feature_lengths") or {})}
 
 
 def _write(path: pathlib.Path, content: dict[str, Any]) -> None:

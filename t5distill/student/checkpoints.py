@@ -21,10 +21,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from t5distill.errors import UserError
 from t5distill.student.config import T5Config
 from t5distill.student.sharding import path_name
+from t5distill.student.stored import ParameterPath, Stored, brief
 
 CONFIG = "config.json"
 BEST = "best.json"
@@ -242,6 +244,33 @@ def read_tree(path: epath.Path, wanted: Any, *, partial: bool = False) -> Any:
             partial_restore=partial,
         ),
     )
+
+
+def orbax_arrays(place: epath.Path, prefix: ParameterPath = ()) -> dict[ParameterPath, Stored]:
+    """Return the arrays below `prefix` of a tree that Orbax wrote, unread."""
+    reader = ocp.PyTreeCheckpointHandler()
+    try:
+        tree: Any = reader.metadata(place).tree
+        for part in prefix:
+            tree = tree[part]
+    except (KeyError, ValueError, TypeError, OSError) as e:
+        raise UserError(f"{place}: no tree of parameters there: {brief(e)}") from e
+
+    def stored(name: ParameterPath, found: Any) -> Stored:
+        def read(index: Any) -> np.ndarray:
+            whole = (*prefix, *name)
+            wanted = ocp.args.PyTreeRestore(
+                item=unflatten_dict({whole: found}),
+                restore_args=unflatten_dict({whole: ocp.RestoreArgs(restore_type=np.ndarray)}),
+                partial_restore=True,
+            )
+            [array] = jax.tree.leaves(reader.restore(place, args=wanted))
+            return array[index]
+
+        shape, dtype = tuple(found.shape), np.dtype(found.dtype)
+        return Stored(f"{place}: array {'/'.join(name)}", shape, dtype, read)
+
+    return {name: stored(name, found) for name, found in flatten_dict(tree).items()}
 
 
 def find(path: epath.PathLike, step: int | str | None = None) -> epath.Path:

@@ -14,18 +14,17 @@ transpose.
 
 from __future__ import annotations
 
-import json
 import os
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from t5distill.errors import UserError
 from t5distill.student.config import T5Config
 from t5distill.student.safetensors import open_directory
-from t5distill.student.stored import ParameterPath, Stored, at, nested
+from t5distill.student.stored import ParameterPath, Stored
 
 _EMBEDDING = "shared.weight"
 _OUTPUT = "lm_head.weight"
@@ -156,6 +155,11 @@ def turned(path: ParameterPath, array: np.ndarray) -> np.ndarray:
     return array.T if path[-1] in _TURNED else array
 
 
+def turned_shape(path: ParameterPath, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of `turned(path, array)` for an array of a shape."""
+    return shape[::-1] if path[-1] in _TURNED else shape
+
+
 def _shape(path: ParameterPath, config: T5Config) -> tuple[int, ...]:
     """Return the shape in our tree of the parameter at `path`."""
     joined = config.num_heads * config.head_dim
@@ -193,11 +197,11 @@ def _by_path(state: Mapping[str, Stored], config: T5Config) -> dict[ParameterPat
         if name not in state:
             also = f"; unexpected in them: {', '.join(foreign[:3])}" if foreign else ""
             raise UserError(f"the weights lack the array {name}{also}")
-        wanted = turned(path, np.broadcast_to(0, _shape(path, config))).shape
+        wanted = turned_shape(path, _shape(path, config))
         if state[name].shape != wanted:
             shape = state[name].shape
             raise UserError(f"array {name} has shape {shape}, config.json wants {wanted}")
-        found[path] = _turned_around(path, state[name])
+        found[path] = turned_around(path, state[name])
     if foreign:
         raise UserError(
             f"the weights hold {len(foreign)} arrays that config.json does not announce, "
@@ -206,7 +210,7 @@ def _by_path(state: Mapping[str, Stored], config: T5Config) -> dict[ParameterPat
     return found
 
 
-def _turned_around(path: ParameterPath, array: Stored) -> Stored:
+def turned_around(path: ParameterPath, array: Stored) -> Stored:
     """Return what `array` is in the other of the two trees."""
 
     def values(index: Any) -> np.ndarray:
@@ -214,8 +218,7 @@ def _turned_around(path: ParameterPath, array: Stored) -> Stored:
             return turned(path, array.read(index))
         return array.read(tuple(reversed(index))).T
 
-    shape = turned(path, np.broadcast_to(0, array.shape)).shape
-    return Stored(array.name, shape, array.dtype, values)
+    return Stored(array.name, turned_shape(path, array.shape), array.dtype, values)
 
 
 def from_huggingface(state: Mapping[str, np.ndarray], config: T5Config) -> dict[str, Any]:
@@ -230,22 +233,26 @@ def from_huggingface(state: Mapping[str, np.ndarray], config: T5Config) -> dict[
     """
     held = {n: Stored(n, x.shape, x.dtype, x.__getitem__) for n, x in state.items()}
     found = _by_path(held, config)
-    return nested({p: np.ascontiguousarray(x.read(), np.float32) for p, x in found.items()})
+    return unflatten_dict({p: np.ascontiguousarray(x.read(), np.float32) for p, x in found.items()})
 
 
 def to_huggingface(params: Mapping[str, Any], config: T5Config) -> dict[str, np.ndarray]:
     """Return the Hugging Face state dict, contiguous float32 arrays, of our parameter tree."""
-    state = {}
-    for path, name in name_map(config).items():
-        array = turned(path, np.asarray(at(params, path)))
-        state[name] = np.ascontiguousarray(array, np.float32)
-    return state
+    held = flatten_dict(dict(params))
+    return {
+        name: np.ascontiguousarray(turned(path, np.asarray(held[path])), np.float32)
+        for path, name in name_map(config).items()
+    }
 
 
 def open_huggingface(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str], config: Mapping[str, Any]
 ) -> tuple[T5Config, dict[ParameterPath, Stored]]:
-    """Read what a directory with config.json and (sharded) model.safetensors holds.
+    """Read what a directory with (sharded) model.safetensors holds.
+
+    Args:
+      path: the directory.
+      config: the content of its config.json.
 
     Returns:
       The network's shape and its parameters, unread.
@@ -253,18 +260,9 @@ def open_huggingface(
     Raises:
       UserError: a file is missing or damaged, or the two do not fit each other.
     """
-    path = pathlib.Path(path)
-    try:
-        obj = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as e:
-        raise UserError(f"{path}: no config.json; wanted a Hugging Face model directory") from e
-    except ValueError as e:
-        raise UserError(f"{path / 'config.json'}: not JSON: {e}") from e
-    if not isinstance(obj, dict):
-        raise UserError(f"{path / 'config.json'}: holds no JSON object")
     state = open_directory(path)
     try:
-        config = config_from_huggingface(obj)
-        return config, _by_path(state, config)
+        shape = config_from_huggingface(config)
+        return shape, _by_path(state, shape)
     except UserError as e:
         raise UserError(f"{path}: {e}") from e

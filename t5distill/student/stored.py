@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,22 +51,3 @@ class Stored:
 def brief(error: Exception) -> str:
     """Return what a library says of a damaged file, without the settings it was opened with."""
     return f"{str(error).split(' [tensorstore_spec')[0][:400]}; fetch the checkpoint again"
-
-
-def at(tree: Mapping[str, Any], path: ParameterPath) -> Any:
-    """Return the leaf of a tree at a path."""
-    node: Any = tree
-    for part in path:
-        node = node[part]
-    return node
-
-
-def nested(leaves: Mapping[ParameterPath, Any]) -> dict[str, Any]:
-    """Return the tree that has each value at its path."""
-    tree: dict[str, Any] = {}
-    for path, value in leaves.items():
-        node = tree
-        for part in path[:-1]:
-            node = node.setdefault(part, {})
-        node[path[-1]] = value
-    return tree

@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import orbax.checkpoint as ocp
 from etils import epath
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from t5distill.errors import UserError
 from t5distill.student import checkpoints
 from t5distill.student.config import T5Config
-from t5distill.student.stored import ParameterPath, Stored, at, brief, nested
+from t5distill.student.stored import ParameterPath, Stored, brief
 
 _FILE, _STATE, _TARGET = "checkpoint", "state", "target"
 _NAME = re.compile(r"checkpoint_(\d+)")
@@ -88,40 +88,11 @@ def open_arrays(path: epath.Path) -> dict[ParameterPath, Stored]:
       UserError: it is damaged, or of no version that is known.
     """
     if path.is_dir() and is_orbax(path):
-        return orbax_arrays(path / _STATE, (_TARGET,))
+        return checkpoints.orbax_arrays(path / _STATE, (_TARGET,))
     file = _packed(path) if path.is_dir() else path
     assert file is not None
-    target = _target(file)
-    return {
-        name: from_leaf(file, name, leaf)
-        for name, leaf in _flat(target)
-        if leaf is not None and not (isinstance(leaf, dict) and not leaf)
-    }
-
-
-def orbax_arrays(place: epath.Path, prefix: ParameterPath = ()) -> dict[ParameterPath, Stored]:
-    """Return the arrays below `prefix` of a tree that Orbax wrote, unread."""
-    reader = ocp.PyTreeCheckpointHandler()
-    try:
-        tree: Any = reader.metadata(place).tree
-        for part in prefix:
-            tree = tree[part]
-    except (KeyError, ValueError, TypeError, OSError) as e:
-        raise UserError(f"{place}: no tree of parameters there: {brief(e)}") from e
-
-    def stored(name: ParameterPath, found: Any) -> Stored:
-        def read(index: Any) -> np.ndarray:
-            item: Any = found
-            args: Any = ocp.RestoreArgs(restore_type=np.ndarray)
-            for part in reversed((*prefix, *name)):
-                item, args = {part: item}, {part: args}
-            wanted = ocp.args.PyTreeRestore(item=item, restore_args=args, partial_restore=True)
-            return np.asarray(at(reader.restore(place, args=wanted), (*prefix, *name)))[index]
-
-        shape, dtype = tuple(found.shape), np.dtype(found.dtype)
-        return Stored(f"{place}: array {'/'.join(name)}", shape, dtype, read)
-
-    return {name: stored(name, found) for name, found in _flat(tree)}
+    leaves = flatten_dict(_target(file), is_leaf=is_place)
+    return {name: from_leaf(file, name, leaf) for name, leaf in leaves.items() if leaf is not None}
 
 
 def infer_config(arrays: Mapping[ParameterPath, Stored], where: str) -> T5Config:
@@ -207,7 +178,7 @@ def write(
         target[name] = {**spec, "kvstore": {"driver": "file", "path": f"{folder}/"}}
     # Last: a folder without this file is no checkpoint.
     state = {"step": np.int32(step), "param_states": {}}
-    packed = {"version": _VERSION, "optimizer": {_TARGET: nested(target), _STATE: state}}
+    packed = {"version": _VERSION, "optimizer": {_TARGET: unflatten_dict(target), _STATE: state}}
     (path / _FILE).write_bytes(serialization.msgpack_serialize(packed))
     return size
 
@@ -238,16 +209,9 @@ def _target(file: epath.Path) -> dict[str, Any]:
     return tree
 
 
-def _flat(tree: Mapping[str, Any], path: ParameterPath = ()) -> list[tuple[ParameterPath, Any]]:
-    """Return the leaves of a tree; a leaf that says where an array lies has a `driver`."""
-    found = []
-    for key, value in tree.items():
-        here = (*path, str(key))
-        if isinstance(value, Mapping) and "driver" not in value:
-            found += _flat(value, here)
-        else:
-            found.append((here, value))
-    return found
+def is_place(_: Any, x: Any) -> bool:
+    """Say whether a node of a checkpoint's tree tells where an array lies; a leaf, then."""
+    return isinstance(x, Mapping) and "driver" in x
 
 
 def from_leaf(file: epath.Path, name: ParameterPath, leaf: Any) -> Stored:

@@ -10,13 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
+from flax.traverse_util import unflatten_dict
 
 from t5distill.errors import UserError
 from t5distill.student import checkpoints, t5x_format
 from t5distill.student.config import T5Config
 from t5distill.student.huggingface import open_huggingface
 from t5distill.student.network import abstract_model, parameters
-from t5distill.student.stored import ParameterPath, Stored, brief, nested
+from t5distill.student.stored import ParameterPath, Stored, brief
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ def _opened(path: epath.Path, step: int | str | None) -> Weights:
         return _of_ours(path, record, step)
     if step is not None:
         raise UserError(f"{path}: a Hugging Face directory has one step, wanted {step}")
-    config, arrays = open_huggingface(path)
+    config, arrays = open_huggingface(path, record)
     told = record.get("t5distill")  # what `t5distill export` has put there of ours
     return Weights(
         kind="huggingface",
@@ -128,7 +129,7 @@ def _named(where: epath.Path, load: Callable[[Any], Any]) -> Callable[[Any], Any
 def _of_ours(path: epath.Path, record: dict[str, Any], step: int | str | None) -> Weights:
     config = _own_config(record["model"], path)
     found = checkpoints.find(path, step)
-    arrays = t5x_format.orbax_arrays(found / "params")
+    arrays = checkpoints.orbax_arrays(found / "params")
     _check(found, arrays, config)
     return Weights(
         kind="t5distill",
@@ -149,7 +150,7 @@ def _of_t5x(path: epath.Path) -> Weights:
     def load(wanted: Any) -> Any:
         if wanted is None or not t5x_format.is_orbax(path):
             return read_all(arrays, wanted, path)
-        checkpoints.check_shapes(path, nested(arrays), wanted)
+        checkpoints.check_shapes(path, unflatten_dict(arrays), wanted)
         return t5x_format.read_onto_mesh(path, wanted)
 
     return Weights(
@@ -164,14 +165,14 @@ def _of_t5x(path: epath.Path) -> Weights:
 
 
 def _check(path: epath.Path, arrays: dict[ParameterPath, Stored], config: T5Config) -> None:
-    checkpoints.check_shapes(path, nested(arrays), parameters(abstract_model(config)))
+    checkpoints.check_shapes(path, unflatten_dict(arrays), parameters(abstract_model(config)))
 
 
 def read_all(arrays: dict[ParameterPath, Stored], wanted: Any, where: epath.PathLike) -> Any:
     """Read all arrays as float32: onto the devices that `wanted` says, or as numpy arrays."""
     if wanted is None:
-        return nested({path: _float32(a.read()) for path, a in arrays.items()})
-    checkpoints.check_shapes(where, nested(arrays), wanted)
+        return unflatten_dict({path: _float32(a.read()) for path, a in arrays.items()})
+    checkpoints.check_shapes(where, unflatten_dict(arrays), wanted)
 
     def one(array: Stored, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         assert leaf.sharding is not None
@@ -179,7 +180,7 @@ def read_all(arrays: dict[ParameterPath, Stored], wanted: Any, where: epath.Path
             leaf.shape, leaf.sharding, lambda index: _float32(array.read(index))
         )
 
-    return jax.tree.map(one, nested(arrays), wanted)
+    return jax.tree.map(one, unflatten_dict(arrays), wanted)
 
 
 def _float32(x: np.ndarray) -> np.ndarray:

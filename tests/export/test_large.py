@@ -8,13 +8,13 @@ import sys
 
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from t5distill.formats.standin import standin_vocabulary
 from t5distill.student.config import T5Config
-from t5distill.student.huggingface import config_to_huggingface, name_map, turned
+from t5distill.student.huggingface import config_to_huggingface, name_map, turned_shape
 from t5distill.student.network import abstract_model, parameters
 from t5distill.student.safetensors import write_arrays
-from t5distill.student.stored import at
 from t5distill.student.weights import open_weights
 
 XL = T5Config(
@@ -37,16 +37,14 @@ def test_xl_is_converted_an_array_at_a_time(tmp_path, capsys):
         pytest.fail(f"wanted {NEEDED_GB} GB of free disk in {tmp_path}")
     source = tmp_path / "xl"
     source.mkdir()
-    shapes = parameters(abstract_model(XL))
-    names = {name: path for path, name in name_map(XL).items()}
+    shapes = flatten_dict(parameters(abstract_model(XL)))
+    wanted = {name: turned_shape(path, shapes[path].shape) for path, name in name_map(XL).items()}
     rng = np.random.default_rng(0)
     block = rng.normal(0, 0.05, 1 << 20).astype(np.float32)
 
     def read(name):
-        shape = turned(names[name], np.broadcast_to(0, at(shapes, names[name]).shape)).shape
-        return np.resize(np.roll(block, int(rng.integers(1 << 20))), shape)
+        return np.resize(np.roll(block, int(rng.integers(1 << 20))), wanted[name])
 
-    wanted = {n: turned(p, np.broadcast_to(0, at(shapes, p).shape)).shape for n, p in names.items()}
     write_arrays(source / "model.safetensors", wanted, "BF16", read)
     (source / "config.json").write_text(json.dumps(config_to_huggingface(XL)))
 

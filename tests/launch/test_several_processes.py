@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import small_network
 
 from t5distill.problems import embedded
 from t5distill.records import write_jsonl
@@ -18,15 +19,8 @@ from t5distill.runtime import OTHERS_LOST
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHAPE = {
-    "VOCAB": "'byt5'",
-    "VOCAB_SIZE": "384",
-    "EMB_DIM": "32",
-    "NUM_HEADS": "2",
-    "HEAD_DIM": "8",
-    "MLP_DIM": "32",
-    "NUM_ENCODER_LAYERS": "1",
-    "NUM_DECODER_LAYERS": "1",
-    "MIXTURE_OR_TASK_NAME": "'embedded_cot'",
+    **small_network.BYTES,
+    **small_network.SHAPE,
     "TASK_FEATURE_LENGTHS": "{'inputs': 192, 'targets': 64}",
 }
 TRAINING = {

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import small_network
 
 from t5distill.problems import embedded
 from t5distill.records import Problem, read_jsonl, write_jsonl
@@ -17,15 +18,8 @@ from t5distill.records import Problem, read_jsonl, write_jsonl
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 24
 MACROS = {
-    "VOCAB": "'byt5'",
-    "VOCAB_SIZE": "384",
-    "EMB_DIM": "32",
-    "NUM_HEADS": "2",
-    "HEAD_DIM": "8",
-    "MLP_DIM": "32",
-    "NUM_ENCODER_LAYERS": "1",
-    "NUM_DECODER_LAYERS": "1",
-    "MIXTURE_OR_TASK_NAME": "'embedded_cot'",
+    **small_network.BYTES,
+    **small_network.SHAPE,
     "TASK_FEATURE_LENGTHS": "{'inputs': 192, 'targets': 192}",
     "TRAIN_STEPS": str(STEPS),
     "BATCH_SIZE": "2",
@@ -54,7 +48,6 @@ def environment(tmp_path_factory):
         "T5DISTILL_COMPILATION_CACHE": str(root / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "PYTHONPATH": str(ROOT),
     }
 

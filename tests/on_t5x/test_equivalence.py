@@ -9,7 +9,6 @@ import importlib.util
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -81,10 +80,7 @@ def ours(params, batches, directory, **settings):
 
 def theirs(params, batches, **settings):
     """Train with T5X's trainer, model and Adafactor as gin/t5x/train.gin binds them."""
-    from flax.core import freeze
-    from t5x import partitioning, train_state
-    from t5x import trainer as t5x_trainer
-
+    from benchmarks import t5x_engine
     from t5distill import on_t5x
 
     fields = dataclasses.asdict(CONFIG)
@@ -108,24 +104,7 @@ def theirs(params, batches, **settings):
         decode_fn=on_t5x.decode_function(decoding_name="greedy", temperature=0.0),
         **settings,
     )
-    partitioner = partitioning.PjitPartitioner(num_partitions=1)
-    shapes = {name: array.shape for name, array in batches[0].items()}
-    types = {name: array.dtype for name, array in batches[0].items()}
-    variables = model.get_initial_variables(jax.random.key(0), shapes, types)
-    state = train_state.FlaxOptimTrainState.create(
-        model.optimizer_def, variables.copy({"params": freeze(jax.tree.map(jnp.asarray, params))})
-    )
-    engine = t5x_trainer.Trainer(
-        model,
-        train_state=state,
-        partitioner=partitioner,
-        eval_names=[],
-        summary_dir=None,
-        train_state_axes=partitioner.get_mesh_axes(state),
-        rng=jax.random.key(0),
-        learning_rate_fn=rate,
-        num_microbatches=None,
-    )
+    engine = t5x_engine.make_trainer(model, params, batches[0], rate)
     engine.compile_train(batches[0])
     losses = []
     for batch in batches:

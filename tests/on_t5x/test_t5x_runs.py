@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import small_network
 from etils import epath
 
 from t5distill import Student
@@ -26,13 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 ROOT = pathlib.Path(__file__).parents[2]
 MACROS = {
-    "EMB_DIM": "32",
-    "NUM_HEADS": "2",
-    "HEAD_DIM": "8",
-    "MLP_DIM": "32",
-    "NUM_ENCODER_LAYERS": "1",
-    "NUM_DECODER_LAYERS": "1",
-    "MIXTURE_OR_TASK_NAME": "'embedded_cot'",
+    **small_network.SHAPE,
     "TASK_FEATURE_LENGTHS": "{'inputs': 192, 'targets': 48}",
     "BATCH_SIZE": "4",
 }
