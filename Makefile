@@ -29,8 +29,13 @@ quickstart: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not soak" tests
 
-soak: $(VENV)/installed
-	$(BIN)/python -m pytest -m soak tests
+# The TPU's compiler, apart: with it on the path JAX looks for a TPU at every start.
+LIBTPU := $(CURDIR)/$(VENV)/libtpu
+$(LIBTPU): $(VENV)/installed
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt --target $@ libtpu
+
+soak: $(VENV)/installed $(LIBTPU)
+	LIBTPU_PATH=$(LIBTPU) $(BIN)/python -m pytest -m soak tests
 
 $(VENV)/t5x: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt cached_property fiddle grain tensorboard

@@ -53,6 +53,7 @@ setuptools.setup(
         "bench": ["torch", "transformers", "httpx", "psutil"],
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
+        "plan": ["jax[tpu]"],  # its compiler, wherever plans are made
     },
     entry_points={"console_scripts": ["t5distill = t5distill.__main__:main"]},
 )

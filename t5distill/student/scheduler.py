@@ -29,8 +29,8 @@ from t5distill.student.config import T5Config
 from t5distill.student.sampling import Sampling
 
 # Tokens decoded on the device between two visits of the host.
-_STEPS = 16
-_FIRST_RING = 64
+STEPS = 16
+FIRST_RING = 64
 _SMALLEST_WIDTH = 32
 
 
@@ -82,7 +82,7 @@ def visit_steps(config: T5Config, rows: int) -> int:
     layer = config.emb_dim * (6 * inner + (1 + len(config.mlp_activations)) * config.mlp_dim)
     weights = config.num_decoder_layers * layer + config.emb_dim * config.vocab_size
     large = jax.default_backend() == "cpu" and rows * weights > 500e6
-    return 1 if large else _STEPS
+    return 1 if large else STEPS
 
 
 def padded(rows: Sequence[Sequence[int]], count: int, width: int) -> np.ndarray:
@@ -136,14 +136,14 @@ class Scheduler:
         # Examples that are finished and not yet reported: that is done while the device decodes.
         self.finished: list[tuple[int, list[Output]]] = []
         # A row needs as many places as it has tokens; outputs of a few tokens need few.
-        self.ring = _STEPS
-        self.steps = _STEPS if self.calculator is None else visit_steps(self.config, self.size)
+        self.ring = STEPS
+        self.steps = STEPS if self.calculator is None else visit_steps(self.config, self.size)
         # The calculator's tables lie on the devices for good.
         self.tables = None
         if self.calculator is not None:
             place = None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
             self.tables = jax.device_put((self.calculator.opens, self.calculator.masks), place)
-        while self.ring < min(_FIRST_RING, self.max_tokens):
+        while self.ring < min(FIRST_RING, self.max_tokens):
             self.ring *= 2
         self.slots: device.Slots | None = None
 

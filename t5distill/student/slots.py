@@ -64,11 +64,14 @@ class Slots(NamedTuple):
     clock: jax.Array
 
 
-def pin(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
-    """Fix how an array lies on the mesh's axes; without a mesh do nothing."""
+def pin(x: Any, mesh: Mesh | None, *axes: str | None) -> Any:
+    """Fix how an array, or a shape of one, lies on the mesh's axes; without a mesh do nothing."""
     if mesh is None:
         return x
-    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*axes)))
+    place = NamedSharding(mesh, PartitionSpec(*axes))
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+    return jax.lax.with_sharding_constraint(x, place)
 
 
 def pin_heads(pairs: list[KeyValue], mesh: Mesh | None) -> list[KeyValue]:

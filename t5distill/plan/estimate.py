@@ -1,0 +1,108 @@
+"""Whether programs fit a chip, and how fast they can be there at best: a roofline.
+
+A program cannot be faster than its operations at the chip's peak, its traffic with memory, or what
+it sends over the links, each alone. Where all three overlap, the longest counts; where nothing
+does, their sum. What a run reaches lies above the first, and what it loses to small or oddly shaped
+products is in neither (Williams et al. 2009, the roofline model).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from t5distill.plan.chips import Chip
+from t5distill.plan.programs import Program
+from t5distill.student.config import T5Config
+from t5distill.student.settings import Settings
+
+HOURS = 1 / 3600
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What one chip makes of one program; seconds are of one update or one token of every row.
+
+    Attributes:
+      fits: whether the memory suffices.
+      memory: bytes of a device that a program may use.
+      compute: seconds at the chip's peak.
+      traffic: seconds to read and write memory.
+      links: seconds to send to other devices.
+      dollars: of one update or token, on all chips, at the list price; None where none is known.
+    """
+
+    fits: bool
+    memory: float
+    compute: float
+    traffic: float
+    links: float
+    dollars: float | None
+
+    @property
+    def at_least(self) -> float:
+        """Seconds where everything overlaps."""
+        return max(self.compute, self.traffic, self.links)
+
+    @property
+    def without_overlap(self) -> float:
+        """Seconds where nothing does."""
+        return self.compute + self.traffic + self.links
+
+
+def estimate(program: Program, chip: Chip, devices: int, price: float | None = None) -> Estimate:
+    """Hold a program against a chip.
+
+    Args:
+      program: compiled, or refused as too large.
+      chip: what runs it.
+      devices: over which the program is spread.
+      price: dollars of a chip and hour; by default its list price.
+    """
+    each = program.flops / devices
+    compute = each / (chip.flops / chip.cores)
+    traffic = program.accessed / (chip.bandwidth / chip.cores)
+    links = program.transfers.total / (chip.ring / chip.cores) if program.transfers else 0.0
+    hourly = chip.dollars if price is None else price
+    seconds = max(compute, traffic, links)
+    dollars = None if hourly is None else seconds * HOURS * hourly * devices / chip.cores
+    memory = chip.memory / chip.cores
+    return Estimate(
+        fits=not program.refused and program.memory <= memory,
+        memory=memory,
+        compute=compute,
+        traffic=traffic,
+        links=links,
+        dollars=dollars,
+    )
+
+
+def advice(
+    program: Program, memory: float, config: T5Config, settings: Settings, mesh: tuple[int, int]
+) -> list[str]:
+    """Return what to change where a program does not fit, the likeliest first.
+
+    Args:
+      program: that does not fit.
+      memory: bytes of a device.
+      config: of the network.
+      settings: of training.
+      mesh: sizes of `data` and `model`.
+    """
+    data, model = mesh
+    spread = f"a --mesh with more than {model} along model (MODEL_PARALLELISM)"
+    if program.name == "decoding":
+        return [spread, "fewer --decode_rows", "shorter --lengths (TASK_FEATURE_LENGTHS)"]
+    found = []
+    # Parameters and optimizer are there besides gradients of the same size as the parameters.
+    if program.arguments * 1.5 > memory and settings.optimizer != "adafactor":
+        found.append("--gin.OPTIMIZER=\"'adafactor'\", whose moments are vectors")
+    if program.arguments * 1.5 > memory:
+        found.append(f"{spread}: parameters, optimizer and gradients alone fill most of it")
+    if config.dtype == "float32":
+        found.append("--gin.DTYPE=\"'bfloat16'\", for activations of half the size")
+    if config.remat == "none":
+        found.append("--gin.REMAT=\"'full'\", which keeps one activation of each layer")
+    found.append(f"--gin.MICROBATCHES={2 * settings.microbatches}, for half the rows at a time")
+    if spread not in " ".join(found):
+        found.append(f"a longer data axis than {data}, a smaller --batch, or {spread}")
+    return found

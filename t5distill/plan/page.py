@@ -1,0 +1,161 @@
+"""A plan as text for a terminal, and the same figures for JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from t5distill.plan import formula
+from t5distill.plan.chips import CHIPS, GIB, Chip
+from t5distill.plan.devices import Target, has_tpu_compiler
+from t5distill.plan.estimate import Estimate, advice, estimate
+from t5distill.plan.programs import Program
+from t5distill.plan.wanted import Plan
+
+UNITS = {"training": "an update", "decoding": "a token of each row"}
+
+
+def head(plan: Plan, chip: Chip | None, target: Target) -> None:
+    """Say what is planned, before the minutes that it takes."""
+    config, settings = plan.config, plan.settings
+    count = formula.parameters(config)["total"]
+    print(
+        f"{plan.model}: {count:,} parameters; {plan.data} x {plan.parallelism} (data x model) on "
+        f"{target.name}{'' if chip is None else f', {chip.name}'}\n"
+        f"  training: {plan.batch} rows of {plan.lengths.inputs} + {plan.lengths.targets} tokens, "
+        f"{config.dtype}, remat {config.remat}, {settings.optimizer}, {settings.microbatches} "
+        f"microbatch{'es' if settings.microbatches > 1 else ''}\n"
+        f"  decoding: {plan.rows} rows"
+    )
+    if not target.exact:
+        why = ""
+        if chip is not None and chip.is_tpu and not has_tpu_compiler():
+            why = "; `pip install 't5distill[plan]'` has the TPU's own compiler"
+        print(f"  memory is an estimate: compiled for simulated processors{why}")
+    if plan.config.num_heads % plan.parallelism:
+        print(
+            f"  warning: {config.num_heads} heads do not divide over {plan.parallelism} devices; "
+            "attention is computed in more than one of them"
+        )
+
+
+def table(plan: Plan, chip: Chip | None, target: Target, made: list[Program]) -> dict[str, Any]:
+    """Print what was found of each program; return it."""
+    steps = [_step(plan, chip, target, program) for program in made]
+    total = formula.parameters(plan.config)
+    return {
+        "model": plan.model,
+        "parameters": total["total"],
+        "mesh": [plan.data, plan.parallelism],
+        "devices": target.name,
+        "chip": None if chip is None else chip.name,
+        "memory_is_exact": target.exact,
+        "batch": plan.batch,
+        "lengths": plan.lengths._asdict(),
+        "decode_rows": plan.rows,
+        "dtype": plan.config.dtype,
+        "remat": plan.config.remat,
+        "steps": steps,
+    }
+
+
+def _step(plan: Plan, chip: Chip | None, target: Target, program: Program) -> dict[str, Any]:
+    unit = UNITS[program.name]
+    ratio = program.flops / _closed(plan, program)
+    print(f"\n{program.name} (compiled in {program.seconds:.0f} s)")
+    _line("memory of a device", f"{_size(program.memory)}, {_size(program.arguments)} of it kept")
+    what = f"{program.flops:.3g} for {unit}, on all devices; {ratio:.3f} of the closed formula"
+    _line("matrix FLOPs", what)
+    if program.transfers and program.transfers.total:
+        kinds = ", ".join(
+            f"{_size(size)} in {program.transfers.calls[kind]} {kind}"
+            for kind, size in sorted(program.transfers.sent.items(), key=lambda kv: -kv[1])
+        )
+        _line("sent by a device", f"{_size(program.transfers.total)} ({kinds})")
+    elif program.transfers:
+        _line("sent by a device", "nothing")
+    figures = {
+        "name": program.name,
+        "memory_bytes": program.memory,
+        "kept_bytes": program.arguments,
+        "flops": program.flops,
+        "closed_formula_flops": _closed(plan, program),
+        "accessed_bytes": program.accessed,
+        "sent_bytes": None if program.transfers is None else program.transfers.sent,
+        "compile_s": program.seconds,
+        "fits": None,
+    }
+    if chip is None:
+        return {**figures, "chips": _chips(plan, target, program)}
+    made = estimate(program, chip, target.mesh.size, plan.price)
+    _verdict(plan, program, made)
+    if not program.refused:
+        _speed(plan, program, made, unit)
+    return {**figures, "fits": made.fits, "estimate": dataclasses.asdict(made)}
+
+
+def _closed(plan: Plan, program: Program) -> float:
+    if program.name == "training":
+        return formula.training_flops(plan.config, plan.batch, *plan.lengths)
+    keys, width = program.widths
+    return formula.token_flops(plan.config, plan.rows, keys, width)
+
+
+def _line(name: str, text: str) -> None:
+    print(f"  {name:<22}{text}")
+
+
+def _size(count: float) -> str:
+    for unit, size in (("GiB", GIB), ("MiB", 2**20)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count / 1024:.1f} KiB"
+
+
+def _verdict(plan: Plan, program: Program, made: Estimate) -> None:
+    room = _size(made.memory)
+    if made.fits:
+        _line("fits", f"yes: {program.memory / made.memory:.0%} of {room}")
+        return
+    _line("fits", f"NO: {_size(program.memory)} wanted, {room} there. Try, in this order:")
+    mesh = (plan.data, plan.parallelism)
+    for line in advice(program, made.memory, plan.config, plan.settings, mesh):
+        print(f"    - {line}")
+
+
+def _speed(plan: Plan, program: Program, made: Estimate, unit: str) -> None:
+    parts = (
+        f"compute {_ms(made.compute)}, memory {_ms(made.traffic)}, links {_ms(made.links)}: at "
+        f"least {_ms(made.at_least)}, {_ms(made.without_overlap)} where nothing overlaps"
+    )
+    _line("time by a roofline", parts)
+    if program.name == "decoding":
+        _line("", f"at most {plan.rows / made.at_least:,.0f} tokens a second")
+    if made.dollars is None:
+        _line("cost", "no list price is known; give --price, dollars of a chip and hour")
+        return
+    text = f"at least ${made.dollars:.3g} {unit}"
+    if program.name == "training" and plan.steps:
+        hours = made.at_least * plan.steps / 3600
+        text += f"; {plan.steps:,} updates: {hours:.1f} hours, ${made.dollars * plan.steps:,.2f}"
+    if program.name == "decoding":
+        text = f"at least ${made.dollars / plan.rows * 1e6:.3g} for a million tokens"
+    _line("cost", text + ("" if plan.price else " (list price of 2025)"))
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def _chips(plan: Plan, target: Target, program: Program) -> list[dict[str, Any]]:
+    """Hold the estimate against every chip."""
+    found = []
+    for chip in CHIPS.values():
+        made = estimate(program, chip, target.mesh.size, plan.price)
+        fits = f"{program.memory / made.memory:>4.0%} of {_size(made.memory):<10}"
+        print(
+            f"    {chip.name:<10}{'fits' if made.fits else 'NO':<6}{fits}at least "
+            f"{_ms(made.at_least)}"
+        )
+        found.append({"chip": chip.name, **dataclasses.asdict(made)})
+    return found

@@ -1,0 +1,167 @@
+"""The programs that a run will compile: our own update of training and step of decoding.
+
+They are lowered from shapes alone; no array is made.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from t5distill.plan import counting
+from t5distill.plan.chips import GIB
+from t5distill.student import loop, network, sharding, slots, update
+from t5distill.student.config import T5Config
+from t5distill.student.sampling import Sampling
+from t5distill.student.scheduler import FIRST_RING, STEPS, round_up
+from t5distill.student.settings import Settings
+
+
+class Lengths(NamedTuple):
+    """Tokens of a padded or packed row."""
+
+    inputs: int
+    targets: int
+
+
+class Program(NamedTuple):
+    """A program that has been compiled, or found too large to be.
+
+    Attributes:
+      name: `training` or `decoding`.
+      flops: of the matrix products of one update or one decoded token of every row, all devices.
+      memory: bytes of a device, at the most: arguments, results, and what lies between.
+      arguments: bytes of a device that the program is given: parameters and all that it keeps.
+      accessed: bytes of a device that are read and written, as XLA counts them.
+      transfers: what a device sends in one run of the program; None where it was not compiled.
+      widths: of decoding, the cached positions and the encoder's.
+      seconds: what tracing and compiling took.
+      refused: what the compiler says where the program does not fit.
+    """
+
+    name: str
+    flops: float
+    memory: float
+    arguments: float
+    accessed: float
+    transfers: counting.Transfers | None
+    widths: tuple[int, int]
+    seconds: float
+    refused: str = ""
+
+
+def training(
+    config: T5Config, settings: Settings, mesh: Mesh, batch: int, lengths: Lengths
+) -> Program:
+    """Compile the update of training, with packed rows.
+
+    Args:
+      config: the network.
+      settings: optimizer, loss and microbatches.
+      mesh: what to compile for.
+      batch: rows of all devices and microbatches.
+      lengths: of a row.
+    """
+    shapes = update.abstract_state(config, settings, mesh)
+    place = sharding.batch_sharding(mesh)
+
+    def row(length: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((batch, length), jnp.int32, sharding=place)
+
+    wide = {
+        name: row(lengths.inputs if name.startswith("encoder") else lengths.targets)
+        for name in update.FEATURES
+        if name != "decoder_loss_weights"  # of few styles; as large as the targets
+    }
+    run = update.compile_update(config, settings, mesh, shapes)
+    return _compiled("training", run, (shapes, wide), {}, mesh)
+
+
+def decoding(config: T5Config, mesh: Mesh, rows: int, lengths: Lengths) -> Program:
+    """Compile the loop of decoding: as many greedy tokens as lie between two visits of the host.
+
+    Args:
+      config: the network.
+      mesh: what to compile for.
+      rows: decoded together, on all devices.
+      lengths: of the inputs, and the most tokens of an output.
+    """
+    params = jax.eval_shape(lambda: network.init_parameters(config, 0))
+    placed = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+        params,
+        sharding.parameter_shardings(mesh, params),
+    )
+    copy = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s.sharding),
+        jax.eval_shape(lambda p: slots.compute_copy(p, config=config), params),
+        placed,
+    )
+    ring = FIRST_RING
+    while ring < lengths.targets:
+        ring *= 2
+    width = round_up(lengths.inputs, 32)
+    empty = jax.eval_shape(
+        lambda: slots.empty(config=config, mesh=None, rows=rows, width=width, ring=ring)
+    )
+    whole = sharding.replicated(mesh)
+    count = jax.ShapeDtypeStruct((), np.int32, sharding=whole)
+    busy = slots.pinned(empty, mesh)
+    busy = busy._replace(clock=jax.ShapeDtypeStruct((), np.int32, sharding=whole))
+    options = {"config": config, "mesh": mesh, "sampling": Sampling(), "max_steps": STEPS}
+    arguments = (copy, busy, count, count)
+    return _compiled("decoding", loop.run, arguments, options, mesh, (ring, width))
+
+
+def _compiled(
+    name: str,
+    run: Any,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+    mesh: Mesh,
+    widths: tuple[int, int] = (0, 0),
+) -> Program:
+    """Trace, lower and compile; where the compiler finds no room, say how much it wanted."""
+    began = time.perf_counter()
+    traced = run.trace(*arguments, **options)
+    flops = counting.matmul_flops(traced.jaxpr.jaxpr)
+    given = sum(_local_bytes(x) for x in jax.tree.leaves(arguments))
+    lowered = traced.lower()
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as e:
+        wanted = counting.memory_wanted(str(e))
+        if wanted is None:
+            raise
+        seconds = time.perf_counter() - began
+        said = f"{wanted / GIB:.1f} GiB wanted"
+        return Program(name, flops, wanted, given, 0.0, None, widths, seconds, said)
+    memory = compiled.memory_analysis()
+    used = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
+    )
+    cost = compiled.cost_analysis() or {}
+    return Program(
+        name=name,
+        flops=flops,
+        memory=used,
+        arguments=given,
+        accessed=float(cost.get("bytes accessed", 0.0)),
+        transfers=counting.transfers(compiled.as_text(), mesh.size),
+        widths=widths,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _local_bytes(x: jax.ShapeDtypeStruct) -> int:
+    shape = x.sharding.shard_shape(x.shape) if x.sharding is not None else x.shape
+    return int(np.prod(shape)) * x.dtype.itemsize
