@@ -34,9 +34,9 @@ def set_environment() -> None:
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"
     # No TPU is touched, so a process that uses one, or another plan, is not in the way.
     os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
-    # What libtpu writes about not being on a TPU's host is no news here.
-    os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")
-    os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")
+    # Without them libtpu looks for a TPU's host, and writes that there is none.
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 
 
 def simulate(count: int) -> None:
@@ -72,12 +72,12 @@ def target(kind: Chip | None, shape: tuple[int, int]) -> Target:
     """
     import jax
     from jax.experimental import topologies
-    from jax.sharding import AxisType, Mesh
 
-    names, types = ("data", "model"), (AxisType.Auto, AxisType.Auto)
-    count = shape[0] * shape[1]
+    from t5distill.student.sharding import make_mesh
+
+    count, model = shape[0] * shape[1], shape[1]
     if kind is None or not kind.is_tpu or not has_tpu_compiler():
-        mesh = jax.make_mesh(shape, names, axis_types=types)
+        mesh = make_mesh(model, jax.devices()[:count])
         return Target(mesh, exact=False, name=f"{count} simulated processors")
     slice_shape = topology(kind, count)
     name = f"{kind.generation}:{'x'.join(map(str, slice_shape))}"
@@ -88,6 +88,4 @@ def target(kind: Chip | None, shape: tuple[int, int]) -> Target:
         # Both cores of a chip are one device, as on Cloud TPU.
         options["chip_config_name"] = "megacore"
     described = topologies.get_topology_desc(platform="tpu", topology_name=name, **options)
-    arranged = topologies.make_mesh(described, shape, names)
-    mesh = Mesh(arranged.devices, names, axis_types=types)
-    return Target(mesh, exact=True, name=name)
+    return Target(make_mesh(model, described.devices), exact=True, name=name)

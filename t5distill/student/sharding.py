@@ -7,10 +7,12 @@ width of the feed-forward block, as Megatron and T5X do; everything else is repl
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from t5distill.errors import UserError
@@ -26,20 +28,28 @@ RULES = (
 )
 
 
-def make_mesh(model_parallelism: int = 1) -> Mesh:
+def make_mesh(model_parallelism: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Return a mesh over all devices: `model` of that size, `data` of the rest.
+
+    Args:
+      model_parallelism: devices that one copy of the network is spread over.
+      devices: others than those that are there, such as those of a TPU that is only described.
 
     Raises:
       UserError: the number of devices is no multiple of `model_parallelism`.
     """
-    count = jax.device_count()
+    devices = jax.devices() if devices is None else devices
+    count = len(devices)
     if model_parallelism < 1 or count % model_parallelism:
         raise UserError(
             f"MODEL_PARALLELISM is {model_parallelism}, wanted a divisor of the number of devices, "
             f"{count}"
         )
     shape = (count // model_parallelism, model_parallelism)
-    return jax.make_mesh(shape, ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto))
+    # `jax.make_mesh` splits an axis of a TPU's torus on v5e only: elsewhere it would have no place
+    # for, say, 16 along `model` on 4 x 8 chips.
+    arranged = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    return Mesh(arranged, ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
 def path_name(path: tuple[Any, ...]) -> str:

@@ -1,0 +1,195 @@
+"""scripts/worker.sh and scripts/slurm.sbatch, with stand-ins for Python and Slurm's commands.
+
+Both have run on a real Slurm (docs/scale.md); what they decide is checked here, always.
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
+# Whatever it is asked to run it only prints.
+PYTHON = """#!/bin/sh
+[ "$1" = -c ] && { [ -z "$NOTHING_THERE" ] || { echo "ModuleNotFoundError: none" >&2; exit 1; }; exit 0; }
+echo "runs $*"
+echo "path $PYTHONPATH"
+"""  # noqa: E501
+
+
+@pytest.fixture
+def venv(tmp_path):
+    place = tmp_path / "venv/bin/python"
+    place.parent.mkdir(parents=True)
+    place.write_text(PYTHON)
+    place.chmod(0o755)
+    return tmp_path / "venv"
+
+
+def worker(venv, *words, **environment):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "TPU", "PYTHONPATH"))}
+    done = subprocess.run(
+        [SCRIPTS / "worker.sh", *words],
+        capture_output=True,
+        text=True,
+        env={**kept, "VENV": str(venv), **environment},
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "runs"),
+    [
+        (("t5distill", "train", "--x"), {}, "-m t5distill.train --x"),
+        (("t5distill", "infer"), {"SLURM_NTASKS": "1"}, "-m t5distill.infer"),
+        (
+            ("t5distill", "eval", "--x"),
+            {"SLURM_NTASKS": "4"},
+            "-m t5distill.eval --multiprocess --x",
+        ),
+        (
+            ("t5distill", "train"),
+            {"TPU_WORKER_HOSTNAMES": "a,b"},
+            "-m t5distill.train --multiprocess",
+        ),
+        (("t5distill", "train"), {"TPU_WORKER_HOSTNAMES": "a"}, "-m t5distill.train"),
+        (("t5x", "train", "--x"), {}, "-m t5x.train --gin_search_paths=HERE --alsologtostderr --x"),
+        (
+            ("t5x", "train"),
+            {"SLURM_NTASKS": "2"},
+            "-m t5x.train --multiprocess_gpu --gin_search_paths=HERE --alsologtostderr",
+        ),
+        (
+            ("t5x", "infer"),
+            {"TPU_WORKER_HOSTNAMES": "a,b"},
+            "-m t5x.infer --gin_search_paths=HERE --alsologtostderr",
+        ),
+    ],
+)
+def test_a_worker_knows_whether_it_is_one_of_several(venv, words, environment, runs):
+    code, said = worker(venv, *words, **environment)
+    assert code == 0
+    assert f"runs {runs.replace('HERE', str(SCRIPTS.parent))}\n" in said
+
+
+def test_checkouts_of_t5x_come_behind_ours(venv):
+    _, said = worker(venv, "t5x", "eval", T5X_PATH="/a:/b", PYTHONPATH="/c")
+    assert f"path {SCRIPTS.parent}:/a:/b:/c\n" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "said"),
+    [
+        (("t5d", "train"), {}, "wanted t5distill or t5x"),
+        (("t5distill", "score"), {}, "wanted t5distill or t5x"),
+        ((), {}, "wanted t5distill or t5x"),
+        (("t5distill", "train"), {"NOTHING_THERE": "1"}, "ModuleNotFoundError: none"),
+        (("t5x", "train"), {"NOTHING_THERE": "1"}, "docs/t5x.md"),
+        (("t5x", "infer"), {"SLURM_NTASKS": "2"}, "t5x.infer cannot join processes"),
+        (("t5distill", "train"), {"VENV": "/nowhere"}, "VENV is /nowhere"),
+    ],
+)
+def test_a_worker_says_what_is_missing(venv, words, environment, said):
+    code, out = worker(venv, *words, **environment)
+    assert code == 2
+    assert said in out
+
+
+SRUN = """#!/bin/sh
+echo "srun $*" >> "$CALLS"
+touch "$CALLS.started"
+while [ ! -e "$CALLS.code" ]; do sleep 0.05; done
+exit "$(cat "$CALLS.code")"
+"""
+SCANCEL = """#!/bin/sh
+echo "scancel $*" >> "$CALLS"
+echo 143 > "$CALLS.code"
+"""
+SCONTROL = """#!/bin/sh
+echo "scontrol $*" >> "$CALLS"
+"""
+
+
+class Slurm:
+    """Stand-ins for Slurm's commands, and the script under them."""
+
+    def __init__(self, folder):
+        self.calls = folder / "calls"
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        for name, text in (("srun", SRUN), ("scancel", SCANCEL), ("scontrol", SCONTROL)):
+            (self.bin / name).write_text(text)
+            (self.bin / name).chmod(0o755)
+
+    def start(self, **environment):
+        job = {
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NUM_NODES": "2",
+            "SLURM_NTASKS_PER_NODE": "4",
+            "SLURM_SUBMIT_DIR": str(SCRIPTS.parent),
+        }
+        path = f"{self.bin}:{os.environ['PATH']}"
+        return subprocess.Popen(
+            ["bash", str(SCRIPTS / "slurm.sbatch"), "t5distill", "train", "--a b"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **job, "PATH": path, "CALLS": str(self.calls), **environment},
+        )
+
+    def ends(self, code):
+        pathlib.Path(f"{self.calls}.code").write_text(f"{code}\n")
+
+    def made(self):
+        return self.calls.read_text().splitlines()
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    return Slurm(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "again"), [(0, False), (1, False), (2, False), (75, True), (137, True), (134, True)]
+)
+def test_what_may_go_better_goes_back_into_the_queue(slurm, code, again):
+    slurm.ends(code)
+    job = slurm.start()
+    job.communicate(timeout=60)
+    first, *rest = slurm.made()
+    assert "--ntasks=8 --ntasks-per-node=4" in first
+    assert first.endswith("scripts/worker.sh t5distill train --a b")
+    assert rest == (["scontrol requeue 7"] if again else [])
+    assert job.returncode == (0 if again else code)
+
+
+def test_before_the_time_limit_the_tasks_are_told_and_the_job_comes_back(slurm):
+    job = slurm.start()
+    for _ in range(600):
+        if pathlib.Path(f"{slurm.calls}.started").exists():
+            break
+        time.sleep(0.05)
+    job.send_signal(signal.SIGTERM)
+    out, _ = job.communicate(timeout=60)
+    assert slurm.made()[1:] == ["scancel --signal=TERM 7.0", "scontrol requeue 7"]
+    assert "ended with code 143" in out
+
+
+def test_restarts_come_to_an_end(slurm):
+    slurm.ends(75)
+    job = slurm.start(SLURM_RESTART_COUNT="3", MAX_RESTARTS="3")
+    out, _ = job.communicate(timeout=60)
+    assert job.returncode == 75
+    assert "given up after 3 restarts" in out
+    assert len(slurm.made()) == 1
+
+
+def test_a_job_from_elsewhere_is_told_so(slurm, tmp_path):
+    job = slurm.start(SLURM_SUBMIT_DIR=str(tmp_path))
+    out, _ = job.communicate(timeout=60)
+    assert job.returncode == 2
+    assert "submit from the checkout" in out
