@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pathlib
 import resource
-import shutil
 import time
+from collections.abc import Iterator
 
 HELP = (
     "Write a student as a Hugging Face directory (weights, tokenizer, model card; transformers "
@@ -108,12 +109,11 @@ def _t5x(args, weights) -> tuple[os.PathLike, int]:
     out = checkpoints.checkpoint_path(args.out, step)
     if out.exists():
         raise UserError(f"{out} is there already; give another --out, or delete it")
-    part = out.parent / f".{out.name}.part"
-    if part.exists():
-        part.rmtree()
-    part.mkdir(parents=True)
-    size = t5x_format.write(epath.Path(part), weights.arrays, step=step, dtype=args.dtype)
-    part.rename(out)
+    if "://" in args.out:
+        # What a bucket holds is not renamed: the files are written in their place.
+        return out, t5x_format.write(out, weights.arrays, step=step, dtype=args.dtype)
+    with _new_folder(pathlib.Path(out)) as part:
+        size = t5x_format.write(epath.Path(part), weights.arrays, step=step, dtype=args.dtype)
     return out, size
 
 
@@ -129,20 +129,29 @@ def _huggingface(args, weights) -> tuple[pathlib.Path, int]:
         raise UserError(f"{out} is there already; give another --out, or delete it")
     scores = [model_card.scores_of(pathlib.Path(folder)) for folder in args.scores]
     kind, model = _vocabulary(args, weights)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    huggingface.write_configs(weights, part, dtype=args.dtype, kind=kind)
-    huggingface.write_tokenizer(weights, part, kind=kind, model=model)
-    text = model_card.card(weights, name=args.name or out.name, dtype=args.dtype, scores=scores)
-    (part / "README.md").write_text(text, encoding="utf-8")
-    size = huggingface.write_weights(
-        weights, part, dtype=args.dtype, shard_bytes=int(args.shard_gb * 1e9)
-    )
-    if out.exists():
-        out.rmdir()
-    part.rename(out)
+    with _new_folder(out) as part:
+        huggingface.write_configs(weights, part, dtype=args.dtype, kind=kind)
+        huggingface.write_tokenizer(weights, part, kind=kind, model=model)
+        text = model_card.card(weights, name=args.name or out.name, dtype=args.dtype, scores=scores)
+        (part / "README.md").write_text(text, encoding="utf-8")
+        size = huggingface.write_weights(
+            weights, part, dtype=args.dtype, shard_bytes=int(args.shard_gb * 1e9)
+        )
     return out, size
+
+
+@contextlib.contextmanager
+def _new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Give a folder that becomes `out` when it is whole, and is gone where it is not."""
+    from t5distill.curate.staging import staging
+    from t5distill.errors import UserError
+
+    with staging(out.parent, out.name) as part:
+        yield part
+        try:
+            part.rename(out)
+        except OSError as e:
+            raise UserError(f"{out} came to be there in the meantime; nothing was changed") from e
 
 
 def _vocabulary(args, weights) -> tuple[str, pathlib.Path | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -123,27 +124,34 @@ def _training(weights: Weights) -> list[str]:
         if weights.kind != "t5distill":
             raise OSError("what lies beside is of another run")
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items())
+        lines = [
+            f"Step {weights.step} of {run['steps']}, on {run['devices']['count']} x "
+            f"{run['devices']['kind']}; Python {run['python']}, {versions}; commit {run['commit']}."
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         step = f"step {weights.step}" if weights.step is not None else "of an unknown step"
         return [f"Checkpoint {step}; no record of the run lies beside it."]
-    versions = ", ".join(f"{k} {v}" for k, v in run["versions"].items())
-    devices = run["devices"]
-    lines = [
-        f"Step {weights.step} of {run['steps']}, on {devices['count']} x {devices['kind']}; "
-        f"Python {run['python']}, {versions}; commit {run['commit']}."
-    ]
     config = folder / "config.gin"
     if config.is_file():
-        text = config.read_text(encoding="utf-8")
-        macros = text.split("# Macros:")[-1].split("# Parameters for")[0]
-        lines += ["", "```", *(x for x in macros.splitlines() if _tells(x)), "```"]
+        lines += ["", "```", *_macros(config.read_text(encoding="utf-8")), "```"]
     return lines
 
 
-def _tells(line: str) -> bool:
-    """Say whether a line of config.gin is of interest elsewhere: paths of this machine are not."""
-    name, equals, _ = line.partition(" = ")
-    return bool(equals) and not name.endswith(("_PATH", "_DIR"))
+def _macros(config: str) -> list[str]:
+    """Return the macros of a config.gin that are of interest elsewhere, each on a line.
+
+    Gin breaks long values over several lines, which are indented. Paths of this machine are left
+    out.
+    """
+    text = config.split("# Macros:")[-1].split("# Parameters for")[0]
+    whole = re.sub(r"\\?\n\s+", " ", text)
+    found = (line.partition(" = ") for line in whole.splitlines())
+    return [
+        f"{name} = {value.strip()}"
+        for name, equals, value in found
+        if equals and not name.endswith(("_PATH", "_DIR"))
+    ]
 
 
 def _scores(scores: Sequence[dict[str, Any]]) -> list[str]:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import safetensors.numpy
 
 from t5distill import Student
 from t5distill.__main__ import main
+from t5distill.export import huggingface
 from t5distill.formats import vocabulary
 from t5distill.formats.standin import standin_vocabulary
 from t5distill.student import checkpoints
@@ -265,15 +267,56 @@ def test_a_kill_leaves_nothing_that_looks_whole(trained, tmp_path):
     out = tmp_path / "hf"
     command = ["export", "--checkpoint", str(trained), "--out", str(out)]
     process = subprocess.Popen([sys.executable, "-c", slow, *command], stderr=subprocess.DEVNULL)
-    part = tmp_path / ".hf.part"
-    while not list(part.glob(".model*.part")):
+    while not list(tmp_path.glob(".hf.*/.model*.part")):
         assert process.poll() is None
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert part.is_dir() and not out.exists()
+    assert list(tmp_path.glob(".hf.*")) and not out.exists()
+    # What is younger than a second may be another's that has no lock yet.
+    time.sleep(1.1)
     assert export(trained, out) == 0
-    assert same(trained, out) and not part.exists()
+    assert same(trained, out) and not list(tmp_path.glob(".hf.*"))
+
+
+def test_two_exports_to_one_place(trained, tmp_path, capsys):
+    """The one that is done second changes nothing."""
+    out = tmp_path / "hf"
+    write = huggingface.write_weights
+
+    def meanwhile(*args, **kwargs):
+        size = write(*args, **kwargs)
+        out.mkdir()
+        (out / "theirs").write_text("theirs")
+        return size
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(huggingface, "write_weights", meanwhile)
+        assert export(trained, out) == 2
+    assert "in the meantime" in capsys.readouterr().err
+    assert [p.name for p in out.iterdir()] == ["theirs"]
+    assert not list(tmp_path.glob(".hf.*"))
+
+
+def test_the_card_has_long_macros_whole_and_survives_a_broken_record(trained, tmp_path):
+    copied = tmp_path / "copy"
+    shutil.copytree(trained, copied)
+    run = {"steps": 3, "python": "3.11", "versions": {"jax": "1"}, "commit": "abc"}
+    (copied / "run.json").write_text(json.dumps({**run, "devices": {"count": 1, "kind": "cpu"}}))
+    long = "a" * 70
+    (copied / "config.gin").write_text(
+        "# Macros:\n# =====\nMODEL_DIR = '/home/me'\nNAME = \\\n    '"
+        + long
+        + "'\nLENGTHS = \\\n    {'inputs': 1,\n     'targets': 2}\nX = 1\n# Parameters for f:\n"
+    )
+    assert export(copied, tmp_path / "hf") == 0
+    card = (tmp_path / "hf/README.md").read_text()
+    assert f"\nNAME = '{long}'\n" in card
+    assert "\nLENGTHS = {'inputs': 1, 'targets': 2}\nX = 1\n" in card
+    assert "/home/me" not in card
+    (copied / "run.json").write_text("{}")
+    assert export(copied, tmp_path / "again") == 0
+    assert "no record of the run" in (tmp_path / "again/README.md").read_text()
 
 
 @live
