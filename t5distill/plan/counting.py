@@ -87,6 +87,7 @@ _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _NAME = re.compile(r"[\w.-]+")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _ARRAY = re.compile(r"\b(pred|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\]")
+_CHANNEL = re.compile(r"\b(channel_id=\d+)")
 _LISTED = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _IOTA = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
 
@@ -102,7 +103,7 @@ def transfers(hlo: str, devices: int) -> Transfers:
       hlo: `compiled.as_text()`.
       devices: of the program: the size of a group that names none.
     """
-    own: dict[str, list[tuple[str, float]]] = collections.defaultdict(list)
+    own: dict[str, list[tuple[str, float, str]]] = collections.defaultdict(list)
     calls: dict[str, list[tuple[str, int]]] = collections.defaultdict(list)
     entry = here = ""
     for line in hlo.splitlines():
@@ -111,25 +112,36 @@ def transfers(hlo: str, devices: int) -> Transfers:
             entry = here if line.startswith("ENTRY") else entry
             continue
         if found := _OPERATION.search(line):
-            own[here].append((found[2], _sent(found, line, devices)))
+            channel = _CHANNEL.search(line)
+            name = channel[1] if channel else f"{here}:{len(own[here])}"
+            own[here].append((found[2], _sent(found, line, devices), name))
         loop = _LOOP.search(line)
         trips = _TRIPS.search(line)
         branches = [name for found in _BRANCHES.findall(line) for name in _NAME.findall(found)]
         for name in (*_CALLED.findall(line), *branches):
             runs = int(trips[1]) if loop and trips and name == loop[1] else 1
             calls[here].append((name, runs))
+    times: dict[str, int] = {}
+    _walk(entry, 1, own, calls, times)
     sent: collections.Counter[str] = collections.Counter()
     count: collections.Counter[str] = collections.Counter()
-    _walk(entry, 1, own, calls, sent, count)
+    for kind, size, name in {each[2]: each for found in own.values() for each in found}.values():
+        if name in times:
+            sent[kind] += times[name] * size
+            count[kind] += times[name]
     return Transfers(dict(sent), dict(count))
 
 
-def _walk(name, times, own, calls, sent, count) -> None:
-    for kind, size in own.get(name, ()):
-        sent[kind] += times * size
-        count[kind] += times
-    for inner, runs in calls.get(name, ()):
-        _walk(inner, times * runs, own, calls, sent, count)
+def _walk(here, runs, own, calls, times) -> None:
+    """Note how often each collective runs in what `here` calls, itself called `runs` times.
+
+    A TPU's compiler spreads a collective over the operations that it overlaps with: the same one,
+    by its channel, then stands in many places and runs once.
+    """
+    for _, _, name in own.get(here, ()):
+        times[name] = max(times.get(name, 0), runs)
+    for inner, again in calls.get(here, ()):
+        _walk(inner, runs * again, own, calls, times)
 
 
 def _sent(found: re.Match[str], line: str, devices: int) -> float:
@@ -164,12 +176,19 @@ def _bytes(kind: str, shape: str) -> int:
     return math.prod(int(n) for n in shape.split(",") if n) * bits // 8
 
 
-_WANTED = re.compile(r"Used ([\d.]+)([KMGT]?)i?B? of [\d.]+[KMGT]?i?B? hbm")
+_ALL = re.compile(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
+_BETWEEN = re.compile(r"for HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM")
 
 
-def memory_wanted(message: str) -> float | None:
-    """Return the bytes that a program wanted of a device, from a compiler's refusal; else None."""
-    found = _WANTED.search(message)
-    if found is None:
-        return None
-    return float(found[1]) * 1024.0 ** " KMGT".index(found[2] or " ")
+def memory_wanted(message: str, arguments: float) -> float | None:
+    """Return the bytes that a program wanted of a device, from a compiler's refusal; else None.
+
+    Args:
+      message: of the TPU's compiler. It names all that was wanted, or what lies between arguments
+        and results alone where that is too much by itself.
+      arguments: bytes of a device that the program is given.
+    """
+    for pattern, more in ((_ALL, 0.0), (_BETWEEN, arguments)):
+        if found := pattern.search(message):
+            return float(found[1]) * 1024.0 ** " KMGT".index(found[2] or " ") + more
+    return None

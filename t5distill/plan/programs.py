@@ -37,7 +37,8 @@ class Program(NamedTuple):
       flops: of the matrix products of one update or one decoded token of every row, all devices.
       memory: bytes of a device, at the most: arguments, results, and what lies between.
       arguments: bytes of a device that the program is given: parameters and all that it keeps.
-      accessed: bytes of a device that are read and written, as XLA counts them.
+      accessed: bytes of a device that are read and written, as XLA counts them. It counts a loop's
+        body once: that over microbatches is multiplied, those over chunks of the loss are not.
       transfers: what a device sends in one run of the program; None where it was not compiled.
       widths: of decoding, the cached positions and the encoder's.
       seconds: what tracing and compiling took.
@@ -79,7 +80,10 @@ def training(
         if name != "decoder_loss_weights"  # of few styles; as large as the targets
     }
     run = update.compile_update(config, settings, mesh, shapes)
-    return _compiled("training", run, (shapes, wide), {}, mesh)
+    made = _compiled("training", run, (shapes, wide), {}, mesh)
+    # Outside the loop the optimizer reads parameters, state and gradients, and writes two of them.
+    inside = max(0.0, made.accessed - 3 * made.arguments)
+    return made._replace(accessed=made.accessed + (settings.microbatches - 1) * inside)
 
 
 def decoding(config: T5Config, mesh: Mesh, rows: int, lengths: Lengths) -> Program:
@@ -135,7 +139,7 @@ def _compiled(
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as e:
-        wanted = counting.memory_wanted(str(e))
+        wanted = counting.memory_wanted(str(e), given)
         if wanted is None:
             raise
         seconds = time.perf_counter() - began

@@ -134,6 +134,19 @@ def _decided(
     return jnp.where((wanted >= 0) & ~open_, wanted, token), open_
 
 
+def _placed(logits: jax.Array, mesh: Mesh | None, *, whole: bool) -> jax.Array:
+    """Lay logits `[S, vocab]` over the mesh: the vocabulary too, and then in each row's device.
+
+    The greatest is found where its part of the vocabulary lies; a draw needs the row as a whole.
+    Were a row asked for at once, the kernel `[emb, vocab]` would be sent and not the logits.
+    """
+    if mesh is not None and logits.shape[1] % mesh.shape["model"] == 0:
+        logits = pin(logits, mesh, "data", "model")
+        if not whole:
+            return logits
+    return pin(logits, mesh, "data")
+
+
 @functools.partial(
     jax.jit,
     static_argnames=("config", "mesh", "sampling", "max_steps", "redraws"),
@@ -180,7 +193,7 @@ def run(
     def advance(carry: _Carry) -> _Carry:
         slots, step = carry.slots, carry.step
         logits, cache = next_logits(model, slots._replace(cross=cross))
-        logits = pin(logits, mesh, "data")
+        logits = _placed(logits, mesh, whole=sampling.temperature > 0.0 or redraws)
         token = choose(logits, sampling, slots.keys, slots.position)
         noted = token
         if forced is not None and carry.open is not None:

@@ -103,6 +103,7 @@ def decoded(mesh):
         "planned": planned.arguments,
         "real": real + 8,  # two counts
         "widths": planned.widths,
+        "sent": planned.transfers.sent,
         "written": len(written),
     }
 

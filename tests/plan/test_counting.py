@@ -92,7 +92,7 @@ def test_an_update_needs_what_the_closed_formula_says(name, microbatches):
     batch = {k: jax.ShapeDtypeStruct((8, n), jnp.int32) for k, n in lengths.items()}
     run = update.compile_update(config, settings, mesh, shapes)
     counted = counting.matmul_flops(run.trace(shapes, batch).jaxpr.jaxpr)
-    assert counted == pytest.approx(formula.training_flops(config, 8, 48, 40), rel=0.05)
+    assert counted == pytest.approx(formula.training_flops(config, 8, 48, 40), rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["gated", "plain, tied"])
@@ -100,7 +100,7 @@ def test_a_decoded_token_needs_what_the_closed_formula_says(name):
     config = SHAPES[name]
     made = programs.decoding(config, one_device(), 4, programs.Lengths(40, 70))
     assert made.widths == (128, 64)
-    assert made.flops == pytest.approx(formula.token_flops(config, 4, 128, 64), rel=0.05)
+    assert made.flops == pytest.approx(formula.token_flops(config, 4, 128, 64), rel=0.01)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -158,6 +158,11 @@ def test_what_decoding_keeps_on_a_device_is_what_it_keeps(on_eight):
     assert decoded["written"] == 16
     assert decoded["widths"] == [128, 64]
     assert decoded["planned"] == decoded["real"] > 0
+    # A token of 4 rows: their states are summed after each block, and their tokens are chosen. No
+    # matrix is sent, not even the smallest, of 32 x 32.
+    assert decoded["sent"]["all-reduce"] > 6 * 4 * 32 * 4
+    assert max(decoded["sent"].values()) < 7 * 2 * 4 * 32 * 4
+    assert decoded["sent"].get("all-gather", 0) < 32 * 32 * 4 / 2
 
 
 def test_asynchronous_transfers_as_a_tpu_compiler_writes_them():
@@ -172,16 +177,37 @@ def test_asynchronous_transfers_as_a_tpu_compiler_writes_them():
     assert found.total == sum(found.sent.values())
 
 
+def test_a_collective_that_is_spread_over_others_counts_once():
+    text = """%a (p: f32[8]) -> f32[8] {
+  %x.1 = f32[64]{0} all-gather(%p), channel_id=11, replica_groups=[1,4]<=[4], dimensions={0}
+}
+%b (p: f32[8]) -> f32[8] {
+  %x.2 = f32[64]{0} all-gather(%p), channel_id=11, replica_groups=[1,4]<=[4], dimensions={0}
+  %x.3 = f32[64]{0} all-gather(%p), channel_id=12, replica_groups=[1,4]<=[4], dimensions={0}
+}
+ENTRY %main (p: f32[8]) -> f32[8] {
+  %f = f32[8]{0} fusion(%p), kind=kCustom, calls=%a
+  %g = f32[8]{0} fusion(%f), kind=kCustom, calls=%b
+}
+"""
+    found = counting.transfers(text, 4)
+    assert found.calls == {"all-gather": 2}
+    assert found.sent == {"all-gather": 2 * 3 / 4 * 256}
+
+
 @pytest.mark.parametrize(
     ("message", "bytes_wanted"),
     [
-        (
-            "Ran out of memory in memory space hbm. Used 23.50G of 15.75G hbm. Exceeded",
-            23.5 * 2**30,
-        ),
+        ("Ran out of memory in memory space hbm. Used 23.50G of 15.75G hbm.", 23.5 * 2**30),
         ("RESOURCE_EXHAUSTED: Used 900.00M of 512.00M hbm", 900 * 2**20),
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
+            "temporaries (16.43G) exceeds available HBM (15.75G).",
+            16.43 * 2**30 + 1e9,
+        ),
         ("INTERNAL: something else", None),
     ],
 )
 def test_what_a_refused_program_wanted(message, bytes_wanted):
-    assert counting.memory_wanted(message) == bytes_wanted
+    wanted = counting.memory_wanted(message, 1e9)
+    assert wanted == (None if bytes_wanted is None else pytest.approx(bytes_wanted))
