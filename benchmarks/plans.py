@@ -89,7 +89,7 @@ def _plan(row: Row, path: pathlib.Path) -> dict[str, Any]:
 
 def _table(made: dict[Row, dict[str, Any]]) -> list[str]:
     lines = [
-        "| model | chip | mesh | batch | remat, microbatches | training | decoding | at least |",
+        "| model | chip | mesh | batch | remat, parts | training | decoding | update, about |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row, figures in made.items():
@@ -104,14 +104,16 @@ def _table(made: dict[Row, dict[str, Any]]) -> list[str]:
 
 
 def _memory(step: dict[str, Any]) -> str:
+    if step["memory_bytes"] is None:
+        return "more than is there"
     size = f"{step['memory_bytes'] / GIB:.1f} GiB"
-    return size if step["fits"] else f"{size}: no"
+    return {True: size, None: f"{size}: perhaps less", False: f"{size}: no"}[step["fits"]]
 
 
 def _seconds(step: dict[str, Any]) -> str:
     parts = step["estimate"]
     slowest = max(parts["compute"], parts["traffic"], parts["links"])
-    return f"{1000 * slowest:.0f} ms" if step["fits"] else ""
+    return f"{1000 * slowest:.0f} ms" if step["fits"] is not False else ""
 
 
 if __name__ == "__main__":

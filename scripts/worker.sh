@@ -43,24 +43,20 @@ if ! why=$(python -c "import jax, $engine" 2>&1); then
   exit 2
 fi
 
-# On a pod libtpu's metadata names every host; under Slurm JAX reads what srun sets.
+# tpu_pod.py says how many workers a slice has; srun how many tasks a step.
 several=
-hosts=${TPU_WORKER_HOSTNAMES:-}
-if [ "${SLURM_NTASKS:-1}" -gt 1 ] || [ "$hosts" != "${hosts/,/}" ]; then
+if [ "${T5DISTILL_WORKERS:-1}" -gt 1 ] || [ "${SLURM_NTASKS:-1}" -gt 1 ]; then
   several=yes
 fi
-if [ "$engine" = t5x ]; then
-  set -- --gin_search_paths="$here" --alsologtostderr "$@"
-  # T5X's other launchers have no such flag: infer and eval run in one process, or on a TPU pod.
-  if [ -n "$several" ] && [ -z "$hosts" ]; then
-    if [ "$command" != train ]; then
-      echo "worker.sh: t5x.$command cannot join processes; ask for one task, or use t5distill $command" >&2
-      exit 2
-    fi
-    set -- --multiprocess_gpu "$@"
-  fi
-elif [ -n "$several" ]; then
-  set -- --multiprocess "$@"
-fi
+# JAX takes three quarters of a GPU's memory unless told otherwise.
+export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-.92}
 cd "$here"
-exec python -m "$engine.$command" "$@"
+if [ "$engine" = t5distill ]; then
+  exec python -m "t5distill.$command" ${several:+--multiprocess} "$@"
+fi
+set -- --gin_search_paths="$here" --alsologtostderr "$@"
+if [ -n "$several" ]; then
+  # Of T5X's launchers only train can join others by itself, and that by addresses.
+  exec python -c "import runpy, jax; jax.distributed.initialize(); runpy.run_module('t5x.$command', run_name='__main__', alter_sys=True)" "$@"
+fi
+exec python -m "t5x.$command" "$@"

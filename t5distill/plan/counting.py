@@ -81,15 +81,18 @@ _COLLECTIVES = (
 )
 _OPERATION = re.compile(rf"= (.+?) ({'|'.join(_COLLECTIVES)})(-start)?\(")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) \(.*\{$")
-_LOOP = re.compile(r"\bwhile\(.*body=%?([\w.-]+)")
+_LOOP = re.compile(r"\bwhile\(.*condition=%?([\w.-]+), body=%?([\w.-]+)")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body|condition)=%?([\w.-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _NAME = re.compile(r"[\w.-]+")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_CONSTANT = re.compile(r"%?([\w.-]+) = s32\[\]\S* constant\((\d+)\)")
+_BOUND = re.compile(r"^\s*ROOT .* compare\(%?[\w.-]+, %?([\w.-]+)\), direction=LT")
 _ARRAY = re.compile(r"\b(pred|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\]")
 _CHANNEL = re.compile(r"\b(channel_id=\d+)")
 _LISTED = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _IOTA = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
+_AXES = re.compile(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}")
 
 
 def transfers(hlo: str, devices: int) -> Transfers:
@@ -104,7 +107,9 @@ def transfers(hlo: str, devices: int) -> Transfers:
       devices: of the program: the size of a group that names none.
     """
     own: dict[str, list[tuple[str, float, str]]] = collections.defaultdict(list)
-    calls: dict[str, list[tuple[str, int]]] = collections.defaultdict(list)
+    calls: dict[str, list[tuple[str, str, str]]] = collections.defaultdict(list)
+    constants: dict[str, dict[str, int]] = collections.defaultdict(dict)
+    bounds: dict[str, str] = {}
     entry = here = ""
     for line in hlo.splitlines():
         if begins := _COMPUTATION.match(line):
@@ -115,16 +120,29 @@ def transfers(hlo: str, devices: int) -> Transfers:
             channel = _CHANNEL.search(line)
             name = channel[1] if channel else f"{here}:{len(own[here])}"
             own[here].append((found[2], _sent(found, line, devices), name))
-        loop = _LOOP.search(line)
-        trips = _TRIPS.search(line)
+        for name, value in _CONSTANT.findall(line):
+            constants[here][name] = int(value)
+        if bound := _BOUND.match(line):
+            bounds[here] = bound[1]
+        loop, trips = _LOOP.search(line), _TRIPS.search(line)
         branches = [name for found in _BRANCHES.findall(line) for name in _NAME.findall(found)]
         for name in (*_CALLED.findall(line), *branches):
-            runs = int(trips[1]) if loop and trips and name == loop[1] else 1
-            calls[here].append((name, runs))
+            condition = loop[1] if loop and name == loop[2] else ""
+            calls[here].append((name, condition, trips[1] if trips else ""))
+
+    def runs(condition: str, trips: str) -> int:
+        """Return how often a loop runs: as XLA says, or by its comparison with a constant."""
+        bound = constants[condition].get(bounds.get(condition, ""), 1)
+        return 1 if not condition else int(trips) if trips else bound
+
+    counted = {
+        caller: [(name, runs(condition, trips)) for name, condition, trips in each]
+        for caller, each in calls.items()
+    }
     times: dict[str, int] = {}
-    _walk(entry, 1, own, calls, times)
-    sent: collections.Counter[str] = collections.Counter()
-    count: collections.Counter[str] = collections.Counter()
+    _walk(entry, 1, own, counted, times)
+    sent: dict[str, float] = collections.defaultdict(float)
+    count: dict[str, int] = collections.defaultdict(int)
     for kind, size, name in {each[2]: each for found in own.values() for each in found}.values():
         if name in times:
             sent[kind] += times[name] * size
@@ -164,10 +182,18 @@ def _sent(found: re.Match[str], line: str, devices: int) -> float:
 
 
 def _group(line: str, devices: int) -> int:
+    """Return how many devices a collective runs over, in any of XLA's three ways to say it."""
     if listed := _LISTED.search(line):
         return max(1, len(listed[1].split(",")))
     if iota := _IOTA.search(line):
         return int(iota[2])
+    if axes := _AXES.search(line):
+        sizes = dict(re.findall(r"'([^']+)'=(\d+)", axes[1]))
+        # An axis that is taken in part says so: 'axis':(what lies before)size.
+        named = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", axes[2])
+        return math.prod(int(part or sizes[name]) for name, part in named)
+    if "replica_groups=" in line and "replica_groups={}" not in line:
+        raise ValueError(f"groups of an unknown form: {line[:400]}")
     return devices
 
 

@@ -1,9 +1,10 @@
-"""Whether programs fit a chip, and how fast they can be there at best: a roofline.
+"""Whether programs fit a chip, and about how fast they can be there: a roofline.
 
-A program cannot be faster than its operations at the chip's peak, its traffic with memory, or what
-it sends over the links, each alone. Where all three overlap, the longest counts; where nothing
-does, their sum. What a run reaches lies above the first, and what it loses to small or oddly shaped
-products is in neither (Williams et al. 2009, the roofline model).
+A program takes at least as long as its operations do at the chip's peak, and about as long as its
+traffic with memory and what it sends over the links, each alone (Williams et al. 2009). Where all
+three overlap, the longest counts; where nothing does, their sum. Neither is a bound: XLA's count of
+the traffic holds what stays in a core's own memory, a mesh's axis may have several of the torus's,
+and small or oddly shaped products reach no peak.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Estimate:
     """What one chip makes of one program; seconds are of one update or one token of every row.
 
     Attributes:
-      fits: whether the memory suffices.
+      fits: whether the memory suffices; None where an estimate of it says no and what is kept
+        would fit: simulated processors need more than a GPU.
       memory: bytes of a device that a program may use.
       compute: seconds at the chip's peak.
       traffic: seconds to read and write memory.
@@ -31,7 +33,7 @@ class Estimate:
       dollars: of one update or token, on all chips, at the list price; None where none is known.
     """
 
-    fits: bool
+    fits: bool | None
     memory: float
     compute: float
     traffic: float
@@ -39,7 +41,7 @@ class Estimate:
     dollars: float | None
 
     @property
-    def at_least(self) -> float:
+    def overlapped(self) -> float:
         """Seconds where everything overlaps."""
         return max(self.compute, self.traffic, self.links)
 
@@ -49,13 +51,16 @@ class Estimate:
         return self.compute + self.traffic + self.links
 
 
-def estimate(program: Program, chip: Chip, devices: int, price: float | None = None) -> Estimate:
+def estimate(
+    program: Program, chip: Chip, devices: int, *, exact: bool, price: float | None = None
+) -> Estimate:
     """Hold a program against a chip.
 
     Args:
       program: compiled, or refused as too large.
       chip: what runs it.
       devices: over which the program is spread.
+      exact: whether the chip's own compiler has made the program.
       price: dollars of a chip and hour; by default its list price.
     """
     each = program.flops / devices
@@ -66,8 +71,13 @@ def estimate(program: Program, chip: Chip, devices: int, price: float | None = N
     seconds = max(compute, traffic, links)
     dollars = None if hourly is None else seconds * HOURS * hourly * devices / chip.cores
     memory = chip.memory / chip.cores
+    fits: bool | None = (
+        not program.refused and program.memory is not None and program.memory <= memory
+    )
+    if not fits and not exact and program.arguments + program.beside <= memory:
+        fits = None
     return Estimate(
-        fits=not program.refused and program.memory <= memory,
+        fits=fits,
         memory=memory,
         compute=compute,
         traffic=traffic,

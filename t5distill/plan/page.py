@@ -32,6 +32,11 @@ def head(plan: Plan, chip: Chip | None, target: Target) -> None:
         if chip is not None and chip.is_tpu and not has_tpu_compiler():
             why = "; `pip install 't5distill[plan]'` has the TPU's own compiler"
         print(f"  memory is an estimate: compiled for simulated processors{why}")
+    count = plan.data * plan.parallelism
+    if chip is not None and not chip.is_tpu and count > chip.sizes[1]:
+        print(
+            f"  warning: {count} GPUs are several hosts; links between hosts are slower than said"
+        )
     if plan.config.num_heads % plan.parallelism:
         print(
             f"  warning: {config.num_heads} heads do not divide over {plan.parallelism} devices; "
@@ -63,7 +68,10 @@ def _step(plan: Plan, chip: Chip | None, target: Target, program: Program) -> di
     unit = UNITS[program.name]
     ratio = program.flops / _closed(plan, program)
     print(f"\n{program.name} (compiled in {program.seconds:.0f} s)")
-    _line("memory of a device", f"{_size(program.memory)}, {_size(program.arguments)} of it kept")
+    beside = f", {_size(program.beside)} beside" if program.beside else ""
+    needs = "not known" if program.memory is None else _size(program.memory)
+    parts = f"{_size(program.arguments)} given{beside}, the rest between"
+    _line("memory of a device", f"{needs}: {parts}")
     what = f"{program.flops:.3g} for {unit}, on all devices; {ratio:.3f} of the closed formula"
     _line("matrix FLOPs", what)
     if program.transfers and program.transfers.total:
@@ -77,7 +85,7 @@ def _step(plan: Plan, chip: Chip | None, target: Target, program: Program) -> di
     figures = {
         "name": program.name,
         "memory_bytes": program.memory,
-        "kept_bytes": program.arguments,
+        "kept_bytes": program.arguments + program.beside,
         "flops": program.flops,
         "closed_formula_flops": _closed(plan, program),
         "accessed_bytes": program.accessed,
@@ -87,7 +95,7 @@ def _step(plan: Plan, chip: Chip | None, target: Target, program: Program) -> di
     }
     if chip is None:
         return {**figures, "chips": _chips(plan, target, program)}
-    made = estimate(program, chip, target.mesh.size, plan.price)
+    made = estimate(program, chip, target.mesh.size, exact=target.exact, price=plan.price)
     _verdict(plan, program, made)
     if not program.refused:
         _speed(plan, program, made, unit)
@@ -114,10 +122,17 @@ def _size(count: float) -> str:
 
 def _verdict(plan: Plan, program: Program, made: Estimate) -> None:
     room = _size(made.memory)
-    if made.fits:
+    if made.fits and program.memory is not None:
         _line("fits", f"yes: {program.memory / made.memory:.0%} of {room}")
         return
-    _line("fits", f"NO: {_size(program.memory)} wanted, {room} there. Try, in this order:")
+    wanted = program.refused if program.memory is None else f"{_size(program.memory)} wanted"
+    if made.fits is None:
+        kept = _size(program.arguments + program.beside)
+        wanted = f"perhaps: simulated processors want {_size(program.memory or 0)}, often several "
+        wanted += f"times a GPU's; {kept} is kept in any case, of {room}. If it does not"
+        _line("fits", f"{wanted}, try:")
+    else:
+        _line("fits", f"NO: {wanted}, {room} there. Try, in this order:")
     mesh = (plan.data, plan.parallelism)
     for line in advice(program, made.memory, plan.config, plan.settings, mesh):
         print(f"    - {line}")
@@ -125,21 +140,21 @@ def _verdict(plan: Plan, program: Program, made: Estimate) -> None:
 
 def _speed(plan: Plan, program: Program, made: Estimate, unit: str) -> None:
     parts = (
-        f"compute {_ms(made.compute)}, memory {_ms(made.traffic)}, links {_ms(made.links)}: at "
-        f"least {_ms(made.at_least)}, {_ms(made.without_overlap)} where nothing overlaps"
+        f"compute {_ms(made.compute)}, memory {_ms(made.traffic)}, links {_ms(made.links)}: "
+        f"{_ms(made.overlapped)} to {_ms(made.without_overlap)}, as they overlap or do not"
     )
     _line("time by a roofline", parts)
     if program.name == "decoding":
-        _line("", f"at most {plan.rows / made.at_least:,.0f} tokens a second")
+        _line("", f"{plan.rows / made.overlapped:,.0f} tokens a second at best")
     if made.dollars is None:
         _line("cost", "no list price is known; give --price, dollars of a chip and hour")
         return
-    text = f"at least ${made.dollars:.3g} {unit}"
+    text = f"about ${made.dollars:.3g} {unit}"
     if program.name == "training" and plan.steps:
-        hours = made.at_least * plan.steps / 3600
+        hours = made.overlapped * plan.steps / 3600
         text += f"; {plan.steps:,} updates: {hours:.1f} hours, ${made.dollars * plan.steps:,.2f}"
     if program.name == "decoding":
-        text = f"at least ${made.dollars / plan.rows * 1e6:.3g} for a million tokens"
+        text = f"about ${made.dollars / plan.rows * 1e6:.3g} for a million tokens"
     _line("cost", text + ("" if plan.price else " (list price of 2025)"))
 
 
@@ -151,11 +166,12 @@ def _chips(plan: Plan, target: Target, program: Program) -> list[dict[str, Any]]
     """Hold the estimate against every chip."""
     found = []
     for chip in CHIPS.values():
-        made = estimate(program, chip, target.mesh.size, plan.price)
-        fits = f"{program.memory / made.memory:>4.0%} of {_size(made.memory):<10}"
+        made = estimate(program, chip, target.mesh.size, exact=False, price=plan.price)
+        says = {True: "fits", None: "perhaps", False: "NO"}[made.fits]
+        share = (program.memory or 0) / made.memory
         print(
-            f"    {chip.name:<10}{'fits' if made.fits else 'NO':<6}{fits}at least "
-            f"{_ms(made.at_least)}"
+            f"    {chip.name:<10}{says:<9}{share:>5.0%} of {_size(made.memory):<12}about "
+            f"{_ms(made.overlapped)}"
         )
         found.append({"chip": chip.name, **dataclasses.asdict(made)})
     return found

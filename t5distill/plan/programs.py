@@ -14,11 +14,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from t5distill.plan import counting
-from t5distill.plan.chips import GIB
 from t5distill.student import loop, network, sharding, slots, update
 from t5distill.student.config import T5Config
 from t5distill.student.sampling import Sampling
-from t5distill.student.scheduler import FIRST_RING, STEPS, round_up
+from t5distill.student.scheduler import FIRST_RING, STEPS, width_bucket
 from t5distill.student.settings import Settings
 
 
@@ -35,11 +34,14 @@ class Program(NamedTuple):
     Attributes:
       name: `training` or `decoding`.
       flops: of the matrix products of one update or one decoded token of every row, all devices.
-      memory: bytes of a device, at the most: arguments, results, and what lies between.
+      memory: bytes of a device, at the most: arguments, results, what lies between, and `beside`;
+        None where the compiler refused the program without saying how much it wanted.
       arguments: bytes of a device that the program is given: parameters and all that it keeps.
       accessed: bytes of a device that are read and written, as XLA counts them. It counts a loop's
         body once: that over microbatches is multiplied, those over chunks of the loss are not.
       transfers: what a device sends in one run of the program; None where it was not compiled.
+      beside: bytes of a device that lie there while the program runs and are not given to it: of
+        decoding, the float32 parameters, and the smaller cache while it grows.
       widths: of decoding, the cached positions and the encoder's.
       seconds: what tracing and compiling took.
       refused: what the compiler says where the program does not fit.
@@ -47,12 +49,13 @@ class Program(NamedTuple):
 
     name: str
     flops: float
-    memory: float
+    memory: float | None
     arguments: float
     accessed: float
     transfers: counting.Transfers | None
     widths: tuple[int, int]
     seconds: float
+    beside: float = 0.0
     refused: str = ""
 
 
@@ -109,7 +112,7 @@ def decoding(config: T5Config, mesh: Mesh, rows: int, lengths: Lengths) -> Progr
     ring = FIRST_RING
     while ring < lengths.targets:
         ring *= 2
-    width = round_up(lengths.inputs, 32)
+    width = width_bucket(lengths.inputs, fine=False)
     empty = jax.eval_shape(
         lambda: slots.empty(config=config, mesh=None, rows=rows, width=width, ring=ring)
     )
@@ -119,7 +122,12 @@ def decoding(config: T5Config, mesh: Mesh, rows: int, lengths: Lengths) -> Progr
     busy = busy._replace(clock=jax.ShapeDtypeStruct((), np.int32, sharding=whole))
     options = {"config": config, "mesh": mesh, "sampling": Sampling(), "max_steps": STEPS}
     arguments = (copy, busy, count, count)
-    return _compiled("decoding", loop.run, arguments, options, mesh, (ring, width))
+    made = _compiled("decoding", loop.run, arguments, options, mesh, (ring, width))
+    beside = sum(map(_local_bytes, jax.tree.leaves(placed)))
+    if ring > FIRST_RING:
+        beside += sum(map(_local_bytes, jax.tree.leaves(busy.cache))) / 2
+    whole_memory = None if made.memory is None else made.memory + beside
+    return made._replace(beside=beside, memory=whole_memory)
 
 
 def _compiled(
@@ -139,12 +147,19 @@ def _compiled(
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as e:
-        wanted = counting.memory_wanted(str(e), given)
-        if wanted is None:
+        if "RESOURCE_EXHAUSTED" not in str(e):
             raise
-        seconds = time.perf_counter() - began
-        said = f"{wanted / GIB:.1f} GiB wanted"
-        return Program(name, flops, wanted, given, 0.0, None, widths, seconds, said)
+        return Program(
+            name=name,
+            flops=flops,
+            memory=counting.memory_wanted(str(e), given),
+            arguments=given,
+            accessed=0.0,
+            transfers=None,
+            widths=widths,
+            seconds=time.perf_counter() - began,
+            refused=str(e).splitlines()[0][:300],
+        )
     memory = compiled.memory_analysis()
     used = (
         memory.argument_size_in_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import pathlib
 from typing import Any
 
@@ -28,7 +29,7 @@ class Plan:
       rows: decoded together.
       config: the network.
       settings: of training.
-      steps: TRAIN_STEPS of the recipe, or None.
+      steps: TRAIN_STEPS where it is said, or None.
       price: dollars of a chip and hour, where given.
       parallelism: devices along `model`.
     """
@@ -54,37 +55,45 @@ def read(args: argparse.Namespace) -> Plan:
         files.append(_named(args.recipe, "recipes", roots))
     bindings = list(args.gin_bindings)
     values = {name: value for file in files[1:] for name, (value, _, _) in file.macros.items()}
-    steps = values.get("TRAIN_STEPS")
+    set_here = values.keys() | {b.partition("=")[0].strip() for b in bindings}
+    if "MODEL_PARALLELISM" in {b.partition("=")[0].strip() for b in bindings}:
+        raise UserError("MODEL_PARALLELISM is the second number of --mesh; leave it out")
     # What a plan has no use for is given a value, so that the rest is checked as for `train`.
     unused = {"MODEL_DIR": "'plan'", "MIXTURE_OR_TASK_NAME": "'plan'", "TRAIN_STEPS": "1000"}
     unused["TASK_FEATURE_LENGTHS"] = "{'inputs': 1, 'targets': 1}"
-    set_here = values.keys() | {b.partition("=")[0].strip() for b in bindings}
     bindings += [f"{k}={v}" for k, v in unused.items() if k not in set_here]
     gin_files.check(files, bindings, run_file=RUN_FILE)
     given = argparse.Namespace(gin_search_paths="", gin_bindings=bindings)
 
     def made(entry: str) -> Any:
-        return gin_files.configured(files, given, entry=entry)()
+        try:
+            return gin_files.configured(files, given, entry=entry)()
+        except TypeError as e:
+            # A number was wanted, and a text given.
+            raise UserError(f"a macro of the model or recipe is of the wrong kind: {e}") from e
 
     config = made("t5distill.student.config.T5Config")
     settings = made("t5distill.student.settings.Settings")
-    batch = args.batch or _macro("BATCH_SIZE")
-    if args.lengths:
+    batch = _macro("BATCH_SIZE") if args.batch is None else args.batch
+    if args.lengths is not None:
         lengths = Lengths(*_pair(args.lengths, ",", "--lengths", "INPUTS,TARGETS, e.g. 512,256"))
     elif "TASK_FEATURE_LENGTHS" in set_here:
-        lengths = Lengths(**_macro("TASK_FEATURE_LENGTHS"))
+        lengths = _lengths(_macro("TASK_FEATURE_LENGTHS"))
     else:
         raise UserError("--lengths is not given, and no recipe that says them; e.g. 512,256")
-    if batch < 1 or batch % (data * settings.microbatches):
+    least = data * settings.microbatches
+    if not isinstance(batch, int) or batch < 1 or batch % least:
         raise UserError(
-            f"--batch is {batch}, wanted a multiple of {data * settings.microbatches}: {data} "
-            f"devices along data times {settings.microbatches} MICROBATCHES"
+            f"--batch is {batch!r}, wanted a multiple of {least}: {data} devices along data times "
+            f"{settings.microbatches} MICROBATCHES"
         )
-    rows = args.decode_rows or 128 * data
+    rows = 128 * data if args.decode_rows is None else args.decode_rows
     if rows < 1 or rows % data:
         raise UserError(f"--decode_rows is {rows}, wanted a multiple of {data} devices along data")
-    if args.price is not None and args.price <= 0:
+    if args.price is not None and not 0 < args.price < math.inf:
         raise UserError(f"--price is {args.price}, wanted dollars of a chip and hour")
+    if args.out and not pathlib.Path(args.out).absolute().parent.is_dir():
+        raise UserError(f"--out {args.out}: there is no such folder")
     return Plan(
         model=files[1].path.stem,
         data=data,
@@ -94,7 +103,7 @@ def read(args: argparse.Namespace) -> Plan:
         rows=rows,
         config=config,
         settings=settings,
-        steps=steps,
+        steps=settings.train_steps if "TRAIN_STEPS" in set_here else None,
         price=args.price,
     )
 
@@ -106,6 +115,15 @@ def _named(name: str, folder: str, roots: list[pathlib.Path]) -> gin_files.GinFi
     if file.is_run_file:
         raise UserError(f"{name} is a run file; wanted one of gin/{folder}")
     return file
+
+
+def _lengths(found: Any) -> Lengths:
+    match found:
+        case {"inputs": int(inputs), "targets": int(targets)} if inputs > 0 and targets > 0:
+            return Lengths(inputs, targets)
+    raise UserError(
+        f"TASK_FEATURE_LENGTHS is {found!r}, wanted e.g. {{'inputs': 512, 'targets': 256}}"
+    )
 
 
 def _macro(name: str) -> Any:

@@ -56,16 +56,16 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def width_bucket(length: int) -> int:
+def width_bucket(length: int, *, fine: bool | None = None) -> int:
     """Return the padded width for inputs of `length` tokens: 32, 64, 96, 128, 192, 256, 384, ...
 
     Each is a compilation. A processor compiles soon and pays for every column of padding, so there
-    the steps are half as wide: 32, 48, 64, 80, 96, 112, 128, 160, ...
+    the steps are half as wide (`fine`): 32, 48, 64, 80, 96, 112, 128, 160, ...
     """
     width = _SMALLEST_WIDTH
     while width < length:
         width *= 2
-    fine = jax.default_backend() == "cpu"
+    fine = jax.default_backend() == "cpu" if fine is None else fine
     step = max(_SMALLEST_WIDTH // 2, width // 8) if fine else max(_SMALLEST_WIDTH, width // 4)
     return max(_SMALLEST_WIDTH, round_up(length, step))
 

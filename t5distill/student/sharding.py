@@ -28,7 +28,7 @@ RULES = (
 )
 
 
-def make_mesh(model_parallelism: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(model_parallelism: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     """Return a mesh over all devices: `model` of that size, `data` of the rest.
 
     Args:

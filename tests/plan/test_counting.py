@@ -100,6 +100,7 @@ def test_a_decoded_token_needs_what_the_closed_formula_says(name):
     config = SHAPES[name]
     made = programs.decoding(config, one_device(), 4, programs.Lengths(40, 70))
     assert made.widths == (128, 64)
+    assert made.beside > 4 * formula.parameters(config)["total"]
     assert made.flops == pytest.approx(formula.token_flops(config, 4, 128, 64), rel=0.01)
 
 
@@ -165,34 +166,44 @@ def test_what_decoding_keeps_on_a_device_is_what_it_keeps(on_eight):
     assert decoded["sent"].get("all-gather", 0) < 32 * 32 * 4 / 2
 
 
-def test_asynchronous_transfers_as_a_tpu_compiler_writes_them():
+def test_transfers_as_a_tpu_compiler_writes_them():
+    # Lines of what libtpu 0.0.42 wrote of our own steps for v5e, shortened.
     golden = pathlib.Path(__file__).parents[1] / "golden/tpu_collectives.hlo"
-    found = counting.transfers(golden.read_text(), 32)
-    assert found.calls == {"all-gather": 3, "all-reduce": 1, "collective-permute": 1}
+    found = counting.transfers(golden.read_text(), 8)
+    both = 2 * 8 * 128 * 64 * 2
     assert found.sent == {
-        "all-gather": 3 * 7 / 8 * 32 * 128 * 2,
-        "all-reduce": 2 * 1 / 2 * 4096,
+        # Four microbatches: two arrays over pairs, and one over the four along an axis.
+        "all-reduce": 4 * (2 * 1 / 2 * both + 2 * 3 / 4 * 64 * 4),
+        # Decoding's loop ends with the rows; its gather is spread over two operations.
+        "all-gather": 3 / 4 * 256 * 32128 * 2 + 3 / 4 * 16 * 128 * 2,
         "collective-permute": 512,
     }
+    assert found.calls == {"all-reduce": 8, "all-gather": 2, "collective-permute": 1}
     assert found.total == sum(found.sent.values())
 
 
-def test_a_collective_that_is_spread_over_others_counts_once():
-    text = """%a (p: f32[8]) -> f32[8] {
-  %x.1 = f32[64]{0} all-gather(%p), channel_id=11, replica_groups=[1,4]<=[4], dimensions={0}
-}
-%b (p: f32[8]) -> f32[8] {
-  %x.2 = f32[64]{0} all-gather(%p), channel_id=11, replica_groups=[1,4]<=[4], dimensions={0}
-  %x.3 = f32[64]{0} all-gather(%p), channel_id=12, replica_groups=[1,4]<=[4], dimensions={0}
-}
-ENTRY %main (p: f32[8]) -> f32[8] {
-  %f = f32[8]{0} fusion(%p), kind=kCustom, calls=%a
-  %g = f32[8]{0} fusion(%f), kind=kCustom, calls=%b
-}
-"""
-    found = counting.transfers(text, 4)
-    assert found.calls == {"all-gather": 2}
-    assert found.sent == {"all-gather": 2 * 3 / 4 * 256}
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("{{0,1,2},{3,4,5}}", 3),
+        ("[4,2]<=[8]", 2),
+        ("mesh['a'=4,'b'=1,'c'=2] {'a'}", 4),
+        ("mesh['a'=4,'b'=1,'c'=2] {'a','c'}", 8),
+        ("mesh['a'=4,'b'=2], device_ids=([4,2]T(1,0)) {'b'}", 2),
+        ("mesh['a'=8] {'a':(2)2}", 2),
+        ("{}", 8),
+    ],
+)
+def test_groups_in_every_spelling(groups, size):
+    line = f"  %x = f32[64]{{0}} all-gather(%p), replica_groups={groups}, dimensions={{0}}"
+    found = counting.transfers(f"ENTRY %main (p: f32[8]) -> f32[8] {{\n{line}\n}}", 8)
+    assert found.sent == {"all-gather": (size - 1) / size * 256}
+
+
+def test_groups_in_a_spelling_that_is_not_known():
+    line = "  %x = f32[64]{0} all-gather(%p), replica_groups=<new>, dimensions={0}"
+    with pytest.raises(ValueError, match="groups of an unknown form"):
+        counting.transfers(f"ENTRY %main (p: f32[8]) -> f32[8] {{\n{line}\n}}", 8)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 # What the checkout's own worker.sh would be: it counts its attempts on what all workers share.
 WORKER = """#!/usr/bin/env bash
-echo "$WORKER runs $*, DATA is $DATA"
+echo "$WORKER of $T5DISTILL_WORKERS runs $*, DATA is $DATA"
+printf 'a cut bar \\342\\226'; echo
 echo x >> "$SHARED/attempts_$WORKER"
 attempt=$(wc -l < "$SHARED/attempts_$WORKER")
 for i in $(seq 600); do
@@ -25,10 +26,14 @@ for i in $(seq 600); do
   sleep 0.05
 done
 """
+# Each worker has a name of its own.
+UNAME = """#!/bin/sh
+echo "$WORKER"
+"""
 # Makes a "virtual environment" whose pip installs nothing.
 PYTHON = """#!/usr/bin/env bash
 mkdir -p .venv/bin
-printf '#!/bin/sh\\necho "$@" >> "$SHARED/pip"\\n' > .venv/bin/pip
+printf '#!/bin/sh\\necho "$@" >> "$SHARED/pip"; [ ! -e "$SHARED/no_pip" ]\\n' > .venv/bin/pip
 chmod +x .venv/bin/pip
 """
 
@@ -38,11 +43,15 @@ def cloud(tmp_path):
     home, fake, bin_, shared = (tmp_path / n for n in ("checkout", "fake", "bin", "shared"))
     for folder in (home / "scripts", fake, bin_, shared):
         folder.mkdir(parents=True)
-    shutil.copy(ROOT / "scripts/tpu_pod.py", home / "scripts")
+    for name in ("tpu_pod.py", "tpu_slice.py"):
+        shutil.copy(ROOT / "scripts" / name, home / "scripts")
     (home / "scripts/worker.sh").write_text(WORKER)
     (home / "scripts/worker.sh").chmod(0o755)
+    (home / "scripts/setup.sh").write_text('echo x >> "$SHARED/set_up"\n')
     (bin_ / "python3.11").write_text(PYTHON)
     (bin_ / "python3.11").chmod(0o755)
+    (bin_ / "uname").write_text(UNAME)
+    (bin_ / "uname").chmod(0o755)
     shutil.copy(pathlib.Path(__file__).with_name("fake_gcloud.py"), bin_ / "gcloud")
     (bin_ / "gcloud").chmod(0o755)
     git = ["git", "-C", str(home), "-c", "user.name=t", "-c", "user.email=t@t"]
@@ -110,8 +119,10 @@ def test_a_run_from_the_request_to_its_end(cloud):
     [create] = cloud.calls("queued-resources", "create")
     assert "--accelerator-type=v5litepod-16" in create and "--spot" in create
     assert "--runtime-version=v2-alpha-tpuv5-lite" in create
-    assert "worker0 runs t5distill train --gin.MODEL_DIR='gs://b/run', DATA is gs://b/a c" in out
-    assert "worker1 runs" not in out
+    assert (
+        "worker0 of 2 runs t5distill train --gin.MODEL_DIR='gs://b/run', DATA is gs://b/a c" in out
+    )
+    assert "worker1 of" not in out and "a cut bar \ufffd" in out
     assert cloud.attempts() == [1, 1]
     assert "give" in out and "costs money" in out
     assert (cloud.shared / "pip").read_text().count(".[tpu]") == 2
@@ -171,10 +182,11 @@ def test_an_interrupted_terminal_leaves_the_run_alone(cloud):
     status = finished(cloud.start("status"), 0)
     assert "pod: ACTIVE" in status and "running" in status
     again = cloud.run()
-    cloud.wait_for(lambda: len(cloud.calls("tpu-vm", "ssh")) > 8)
+    before = len(cloud.calls("tpu-vm", "ssh"))
+    cloud.wait_for(lambda: len(cloud.calls("tpu-vm", "ssh")) > before + 3)
     cloud.ends(1)
     out = finished(again, 0)
-    assert "under way; following it" in out and "worker0 runs" in out
+    assert "under way; following it" in out and "worker0 of 2 runs" in out
     assert cloud.attempts() == [1, 1]
 
 
@@ -182,8 +194,78 @@ def test_down_gives_it_back(cloud):
     cloud.ends(1)
     finished(cloud.run(), 0)
     finished(cloud.start("down"), 0)
-    assert "pod: not there" in finished(cloud.start("status"), 0)
+    for action in ("status", "down", "stop"):
+        assert "pod: there is none in here" in finished(cloud.start(action), 2)
+
+
+def test_what_somebody_gave_back_is_not_asked_for_again(cloud):
+    run = cloud.run()
+    cloud.wait_for(lambda: cloud.attempts() == [1, 1])
     finished(cloud.start("down"), 0)
+    assert "given back by somebody" in finished(run, 2)
+    assert len(cloud.calls("queued-resources", "create")) == 1
+
+
+def test_the_network_may_fail(cloud):
+    """Of every kind of call three in a row fail; nothing is lost, started twice or given up."""
+    run = cloud.run()
+    cloud.wait_for(lambda: cloud.attempts() == [1, 1])
+    for word in ("queued-resources", "t5distill-code", "tail", "describe"):
+        (cloud.fake / "fails").write_text(f"3 {word}")
+        cloud.wait_for(lambda: (cloud.fake / "fails").read_text().startswith("0"))
+    cloud.ends(1)
+    out = finished(run, 0)
+    assert "ends attempt 1" in out and cloud.attempts() == [1, 1]
+    (cloud.fake / "fails").write_text("3 ssh")
+    cloud.ends(2)
+    finished(cloud.run(), 0)
+    assert cloud.attempts() == [2, 2]
+
+
+def test_a_worker_that_is_not_heard_has_not_succeeded(cloud):
+    run = cloud.run()
+    cloud.wait_for(lambda: cloud.attempts() == [1, 1])
+    (cloud.fake / "deaf").write_text("1")
+    cloud.ends(1, 2)
+    before = len(cloud.calls("tpu-vm", "ssh"))
+    cloud.wait_for(lambda: len(cloud.calls("tpu-vm", "ssh")) > before + 4)
+    assert run.poll() is None
+    (cloud.fake / "deaf").unlink()
+    out = finished(run, 2)
+    assert "worker worker1 ended with code 2" in out and "worker worker0 ended" in out
+
+
+def test_another_command_leaves_the_run_alone(cloud):
+    run = cloud.run()
+    cloud.wait_for(lambda: cloud.attempts() == [1, 1])
+    other = cloud.start("run", "--accelerator", "v4-16", "--", "t5distill", "infer")
+    out = finished(other, 2)
+    assert "another run is under way" in out and "gin.MODEL_DIR" in out
+    finished(cloud.start("stop"), 0)
+    run.send_signal(signal.SIGINT)
+    finished(run, 130)
+    assert "worker0: none" in finished(cloud.start("status"), 0)
+    assert len(cloud.calls("tpu-vm", "scp")) == 1
+
+
+def test_a_failed_installation_is_not_taken_for_one(cloud):
+    (cloud.shared / "no_pip").touch()
+    run = cloud.run("--setup", "scripts/setup.sh")
+    pip = cloud.shared / "pip"
+    cloud.wait_for(lambda: pip.exists() and pip.read_text().count(".[tpu]") >= 4)
+    assert cloud.attempts() == []
+    (cloud.shared / "no_pip").unlink()
+    cloud.ends(1)
+    finished(run, 0)
+    assert (cloud.shared / "set_up").read_text() == "x\nx\n"
+
+
+def test_ctrl_c_in_the_queue_says_that_nothing_runs(cloud):
+    (cloud.fake / "fails").write_text("100 queued-resources list")
+    run = cloud.run()
+    cloud.wait_for(lambda: (cloud.fake / "calls").exists())
+    run.send_signal(signal.SIGINT)
+    assert "the request stays" in finished(run, 130)
 
 
 @pytest.mark.parametrize(

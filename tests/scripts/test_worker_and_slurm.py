@@ -14,10 +14,16 @@ import pytest
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 # Whatever it is asked to run it only prints.
 PYTHON = """#!/bin/sh
-[ "$1" = -c ] && { [ -z "$NOTHING_THERE" ] || { echo "ModuleNotFoundError: none" >&2; exit 1; }; exit 0; }
+[ "$#" = 2 ] && [ "$1" = -c ] && { [ -z "$NOTHING_THERE" ] || { echo "ModuleNotFoundError: none" >&2; exit 1; }; exit 0; }
 echo "runs $*"
 echo "path $PYTHONPATH"
 """  # noqa: E501
+
+
+JOINED = (
+    "-c import runpy, jax; jax.distributed.initialize(); runpy.run_module('t5x.{}', "
+    "run_name='__main__', alter_sys=True) --gin_search_paths=HERE --alsologtostderr --x"
+)
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def venv(tmp_path):
 
 
 def worker(venv, *words, **environment):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "TPU", "PYTHONPATH"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "T5D", "PYTHONPATH"))}
     done = subprocess.run(
         [SCRIPTS / "worker.sh", *words],
         capture_output=True,
@@ -53,21 +59,13 @@ def worker(venv, *words, **environment):
         ),
         (
             ("t5distill", "train"),
-            {"TPU_WORKER_HOSTNAMES": "a,b"},
+            {"T5DISTILL_WORKERS": "2"},
             "-m t5distill.train --multiprocess",
         ),
-        (("t5distill", "train"), {"TPU_WORKER_HOSTNAMES": "a"}, "-m t5distill.train"),
+        (("t5distill", "train"), {"T5DISTILL_WORKERS": "1"}, "-m t5distill.train"),
         (("t5x", "train", "--x"), {}, "-m t5x.train --gin_search_paths=HERE --alsologtostderr --x"),
-        (
-            ("t5x", "train"),
-            {"SLURM_NTASKS": "2"},
-            "-m t5x.train --multiprocess_gpu --gin_search_paths=HERE --alsologtostderr",
-        ),
-        (
-            ("t5x", "infer"),
-            {"TPU_WORKER_HOSTNAMES": "a,b"},
-            "-m t5x.infer --gin_search_paths=HERE --alsologtostderr",
-        ),
+        (("t5x", "train", "--x"), {"SLURM_NTASKS": "2"}, JOINED.format("train")),
+        (("t5x", "infer", "--x"), {"T5DISTILL_WORKERS": "2"}, JOINED.format("infer")),
     ],
 )
 def test_a_worker_knows_whether_it_is_one_of_several(venv, words, environment, runs):
@@ -89,7 +87,6 @@ def test_checkouts_of_t5x_come_behind_ours(venv):
         ((), {}, "wanted t5distill or t5x"),
         (("t5distill", "train"), {"NOTHING_THERE": "1"}, "ModuleNotFoundError: none"),
         (("t5x", "train"), {"NOTHING_THERE": "1"}, "docs/t5x.md"),
-        (("t5x", "infer"), {"SLURM_NTASKS": "2"}, "t5x.infer cannot join processes"),
         (("t5distill", "train"), {"VENV": "/nowhere"}, "VENV is /nowhere"),
     ],
 )
@@ -107,6 +104,7 @@ exit "$(cat "$CALLS.code")"
 """
 SCANCEL = """#!/bin/sh
 echo "scancel $*" >> "$CALLS"
+sleep 0.3
 echo 143 > "$CALLS.code"
 """
 SCONTROL = """#!/bin/sh
@@ -167,16 +165,52 @@ def test_what_may_go_better_goes_back_into_the_queue(slurm, code, again):
     assert job.returncode == (0 if again else code)
 
 
-def test_before_the_time_limit_the_tasks_are_told_and_the_job_comes_back(slurm):
+def started(slurm):
     job = slurm.start()
     for _ in range(600):
         if pathlib.Path(f"{slurm.calls}.started").exists():
-            break
+            return job
         time.sleep(0.05)
-    job.send_signal(signal.SIGTERM)
+    return pytest.fail("srun was not called")
+
+
+def test_before_the_time_limit_the_tasks_are_told_and_the_job_comes_back(slurm):
+    job = started(slurm)
+    job.send_signal(signal.SIGUSR1)
     out, _ = job.communicate(timeout=60)
     assert slurm.made()[1:] == ["scancel --signal=TERM 7.0", "scontrol requeue 7"]
     assert "ended with code 143" in out
+
+
+def test_what_is_cancelled_stays_so(slurm):
+    """scancel and a preemption tell the tasks themselves, and this shell with them."""
+    job = started(slurm)
+    job.send_signal(signal.SIGTERM)
+    slurm.ends(143)
+    job.communicate(timeout=60)
+    assert job.returncode == 143
+    assert len(slurm.made()) == 1
+
+
+@pytest.mark.parametrize(
+    ("gpus", "tasks", "nodes", "options"),
+    [
+        ("8", "8", "2", "--ntasks=16 --ntasks-per-node=8 --kill-on-bad-exit=0 --wait=600 --gpus"),
+        ("8", "", "1", "--ntasks=1 --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=600 /"),
+        ("1", "", "4", "--ntasks=4 --ntasks-per-node=1 --kill-on-bad-exit=0 --wait=600 /"),
+        ("8", "", "2", None),
+    ],
+)
+def test_a_task_for_each_gpu(slurm, gpus, tasks, nodes, options):
+    slurm.ends(0)
+    job = slurm.start(
+        SLURM_GPUS_ON_NODE=gpus, SLURM_JOB_NUM_NODES=nodes, SLURM_NTASKS_PER_NODE=tasks
+    )
+    out, _ = job.communicate(timeout=60)
+    if options is None:
+        assert job.returncode == 2 and "wanted --ntasks-per-node=8" in out
+    else:
+        assert options in slurm.made()[0]
 
 
 def test_restarts_come_to_an_end(slurm):
