@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 r"""Run a launcher on a Cloud TPU slice: rent it, install, start every worker, and start again.
 
-    scripts/tpu_pod.py run --name kate --zone us-west4-a --accelerator v5litepod-32 --spot \\
-      --env T5DISTILL_DATA_DIR=/shared/data -- \\
+    scripts/tpu_pod.py run --name kate --zone us-west4-a --accelerator v5litepod-32 --spot \
+      --env T5DISTILL_DATA_DIR=/shared/data -- \
       t5distill train --gin_file=gin/runs/train.gin ... --gin.MODEL_DIR="'/shared/run'"
     scripts/tpu_pod.py status --name kate --zone us-west4-a
     scripts/tpu_pod.py stop --name kate --zone us-west4-a
@@ -45,6 +45,7 @@ RUNTIMES = {
 }
 LOST = ("FAILED", "SUSPENDING", "SUSPENDED")
 AGAIN = 75
+LAUNCHERS = (["train"], ["infer"], ["eval"])
 _END = """
 cd ~
 if [ -e t5distill-run/pid ]; then pkill -KILL -s $(cat t5distill-run/pid); sleep 1; fi
@@ -229,6 +230,7 @@ def run(pod: Slice, args: argparse.Namespace) -> int:
                 say("the run is under way; following it")
             else:
                 install(pod, args, name)
+                args.started = True
                 start(pod, args, what)
             args.started = True
             code = follow(pod, args)
@@ -251,6 +253,11 @@ def act(pod: Slice, args: argparse.Namespace) -> int:
     if args.action == "run":
         if not args.accelerator or not args.command:
             raise Mistake("run needs --accelerator, and after -- what every worker runs")
+        if args.command[0] not in ("t5distill", "t5x") or args.command[1:2] not in LAUNCHERS:
+            raise Mistake(
+                f"after -- stands {shlex.join(args.command[:2])}, wanted t5distill or t5x, then "
+                "train, infer or eval"
+            )
         for binding in args.env:
             _binding(binding)
         return run(pod, args)

@@ -12,7 +12,7 @@ import time
 # What another try does not mend. Everything else may be the network.
 _LASTING = re.compile(
     r"PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT|invalid_grant|not found; install|"
-    r"unrecognized arguments|do not currently have an active account|ssh-agent",
+    r"unrecognized arguments|set the property|do not currently have an active account|ssh-agent",
     re.IGNORECASE,
 )
 _CODE = re.compile(r"^t5distill-code (\S+) (\S+)\s*$", re.MULTILINE)
@@ -77,7 +77,7 @@ class Slice:
             except Failed as e:
                 if attempt == tries - 1:
                     raise Mistake(f"{e}\ntried {tries} times") from e
-                say(f"{str(e).splitlines()[-1][:200]}; tried again")
+                say(f"{' '.join(str(e).split())[:300]}; tried again")
                 time.sleep(min(self.poll * 2**attempt, 600))
         raise AssertionError
 
@@ -100,7 +100,7 @@ class Slice:
                     raise Gone from e
                 if attempt == tries - 1:
                     raise Mistake(f"{e}\ntried {tries} times") from e
-                say(f"{str(e).splitlines()[-1][:200]}; tried again")
+                say(f"{' '.join(str(e).split())[:300]}; tried again")
                 time.sleep(min(self.poll * 2**attempt, 600))
         raise AssertionError
 

@@ -260,6 +260,12 @@ def test_a_failed_installation_is_not_taken_for_one(cloud):
     assert (cloud.shared / "set_up").read_text() == "x\nx\n"
 
 
+def test_what_waiting_does_not_mend_ends_at_once(cloud):
+    gcloud = pathlib.Path(cloud.environment["PATH"].split(":")[0]) / "gcloud"
+    gcloud.write_text("#!/bin/sh\necho 'ERROR: set the property `core/project`' >&2\nexit 1\n")
+    assert "core/project" in finished(cloud.start("status"), 2)
+
+
 def test_ctrl_c_in_the_queue_says_that_nothing_runs(cloud):
     (cloud.fake / "fails").write_text("100 queued-resources list")
     run = cloud.run()
@@ -273,9 +279,12 @@ def test_ctrl_c_in_the_queue_says_that_nothing_runs(cloud):
     [
         (("run",), "run needs --accelerator"),
         (("run", "--accelerator", "v9-8", "--", "t5distill", "train"), "give --runtime"),
-        (("run", "--accelerator", "v4-8", "--env", "A", "--", "t5distill"), "--env is 'A'"),
+        (("run", "--accelerator", "v4-8", "--env", "A", "--", "t5x", "eval"), "--env is 'A'"),
+        (("run", "--accelerator", "v4-8", "--", "t5distil", "train"), "wanted t5distill or t5x"),
+        (("run", "--accelerator", "v4-8", "--", "t5distill"), "wanted t5distill or t5x"),
     ],
 )
 def test_mistakes_are_named(cloud, words, said):
+    """Before anything is asked for."""
     out = finished(cloud.start(*words), 2)
     assert said in out and "Traceback" not in out
