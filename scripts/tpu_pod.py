@@ -24,7 +24,6 @@ names a script in the checkout that every worker runs after the installation, to
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import shlex
 import subprocess
@@ -111,9 +110,9 @@ def commit() -> str:
 
 def install(pod: Slice, args: argparse.Namespace, name: str) -> None:
     """Bring the checkout's last commit to every worker that has another, and install it."""
-    wanted = shlex.quote(f"{name} {args.setup or ''}")
+    wanted = f"{name} {args.setup or ''}"
     have = pod.everywhere("cd ~; echo; cat t5distill-installed 2>/dev/null || echo nothing")
-    if set(have.decode(errors="replace").split("\n")) - {""} == {f"{name} {args.setup or ''}"}:
+    if set(have.decode(errors="replace").split("\n")) - {""} == {wanted}:
         return
     say(f"installing {name[:12]} on every worker")
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +127,7 @@ def install(pod: Slice, args: argparse.Namespace, name: str) -> None:
         "sudo apt-get install -qy python3.11-venv; python3.11 -m venv .venv; fi",
         ".venv/bin/pip install --quiet --constraint constraints.txt '.[tpu]'",
         *([f"bash {shlex.quote(args.setup)}"] if args.setup else []),
-        f"echo {wanted} > ../t5distill-installed",
+        f"echo {shlex.quote(wanted)} > ../t5distill-installed",
     ]
     pod.everywhere("\n".join(lines))
 
@@ -302,13 +301,7 @@ def main() -> int:
     args = parser.parse_args(own.split("\0") if own else [])
     args.command = command.split("\0") if command else []
     args.started = False
-    pod = Slice(
-        name=args.name,
-        zone=args.zone,
-        project=args.project,
-        poll=args.poll,
-        gcloud=os.environ.get("GCLOUD", "gcloud"),
-    )
+    pod = Slice(name=args.name, zone=args.zone, project=args.project, poll=args.poll)
     try:
         return act(pod, args)
     except (Mistake, Gone) as e:

@@ -47,34 +47,40 @@ class Slice:
       zone: where.
       project: gcloud's own by default.
       poll: seconds between two looks.
-      gcloud: the program.
     """
 
     name: str
     zone: str
     project: str | None = None
     poll: float = 30.0
-    gcloud: str = "gcloud"
 
     def once(self, *words: str) -> bytes:
         """Run gcloud and return what it prints; raise Failed or, where it lasts, Mistake."""
         where = [f"--zone={self.zone}", *([f"--project={self.project}"] if self.project else [])]
-        command = [self.gcloud, "compute", "tpus", *words, *where, "--quiet"]
+        command = ["gcloud", "compute", "tpus", *words, *where, "--quiet"]
         try:
             done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
         except FileNotFoundError as e:
-            raise Mistake(f"{self.gcloud}: not found; install the Google Cloud CLI") from e
+            raise Mistake("gcloud: not found; install the Google Cloud CLI") from e
         if done.returncode == 0:
             return done.stdout
         said = f"gcloud {shlex.join(words[:3])}: {done.stderr.decode(errors='replace').strip()}"
         raise (Mistake if _LASTING.search(said) else Failed)(said)
 
-    def call(self, *words: str, tries: int = 12) -> bytes:
-        """Run gcloud; where it fails wait, longer each time, and try again."""
+    def call(self, *words: str, tries: int = 12, on_node: bool = False) -> bytes:
+        """Run gcloud; where it fails wait, longer each time, and try again.
+
+        Args:
+          words: of the command, behind `gcloud compute tpus`.
+          tries: how often.
+          on_node: whether it needs the node: raise Gone where that is lost meanwhile.
+        """
         for attempt in range(tries):
             try:
                 return self.once(*words)
             except Failed as e:
+                if on_node and self.state() != "ACTIVE":
+                    raise Gone from e
                 if attempt == tries - 1:
                     raise Mistake(f"{e}\ntried {tries} times") from e
                 say(f"{' '.join(str(e).split())[:300]}; tried again")
@@ -90,19 +96,9 @@ class Slice:
                 return each["state"]["state"]
         return None
 
-    def on_node(self, *words: str, tries: int = 8) -> bytes:
-        """As `call`, of the node: raise Gone where the slice is lost meanwhile."""
-        for attempt in range(tries):
-            try:
-                return self.once("tpu-vm", *words)
-            except Failed as e:
-                if self.state() != "ACTIVE":
-                    raise Gone from e
-                if attempt == tries - 1:
-                    raise Mistake(f"{e}\ntried {tries} times") from e
-                say(f"{' '.join(str(e).split())[:300]}; tried again")
-                time.sleep(min(self.poll * 2**attempt, 600))
-        raise AssertionError
+    def on_node(self, *words: str) -> bytes:
+        """As `call`, of the node."""
+        return self.call("tpu-vm", *words, tries=8, on_node=True)
 
     def everywhere(self, script: str) -> bytes:
         """Run a script on all workers, again where one fails; return what they print."""

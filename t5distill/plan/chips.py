@@ -15,7 +15,7 @@ class Chip:
     """One kind of accelerator; all figures are of one chip, from its maker's data sheet.
 
     Attributes:
-      name: as `--chip` takes it.
+      name: as `--chip` takes it, and JAX's topologies where it is a TPU.
       flops: dense bfloat16 operations per second.
       memory: bytes that a program may use: of a TPU what its compiler allows, of a GPU what JAX
         takes where XLA_PYTHON_CLIENT_MEM_FRACTION is .92, as scripts/worker.sh sets it.
@@ -25,7 +25,6 @@ class Chip:
       cores: devices that JAX shows for a chip.
       axes: of a TPU's torus, 2 or 3; 0 for a GPU.
       sizes: the fewest and the most chips of a slice; of GPUs, what NVLink joins in a host.
-      generation: what JAX's topologies call a TPU.
       dollars: list price of an hour, on demand in the United States, where one is known.
     """
 
@@ -37,7 +36,6 @@ class Chip:
     cores: int = 1
     axes: int = 0
     sizes: tuple[int, int] = (1, 8)
-    generation: str = ""
     dollars: float | None = None
 
     @property
@@ -46,11 +44,10 @@ class Chip:
         return self.axes > 0
 
 
-def _tpu(generation: str, axes: int, tera: float, gib: float, gb_s: float, link: float, **more):
+def _tpu(name: str, axes: int, tera: float, gib: float, gb_s: float, link: float, **more):
     # Two links along an axis, `link` GB/s each, one way.
     return Chip(
-        name=more.pop("name", generation),
-        generation=generation,
+        name=name,
         axes=axes,
         flops=tera * 1e12,
         memory=gib * GIB,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 from typing import Any, NamedTuple
@@ -48,11 +49,9 @@ def simulate(count: int) -> None:
     import jax
 
     jax.config.update("jax_platforms", "cpu")
-    try:
+    with contextlib.suppress(RuntimeError):  # where devices have been shown already
         jax.config.update("jax_num_cpu_devices", count)
-        shown = jax.device_count()
-    except RuntimeError:
-        shown = jax.device_count()
+    shown = jax.device_count()
     if shown != count:
         raise UserError(
             f"JAX shows {shown} simulated devices, wanted {count}: it was in use before, or "
@@ -80,11 +79,11 @@ def target(kind: Chip | None, shape: tuple[int, int]) -> Target:
         mesh = make_mesh(model, jax.devices()[:count])
         return Target(mesh, exact=False, name=f"{count} simulated processors")
     slice_shape = topology(kind, count)
-    name = f"{kind.generation}:{'x'.join(map(str, slice_shape))}"
+    name = f"{kind.name}:{'x'.join(map(str, slice_shape))}"
     options: dict[str, Any] = {}
     if slice_shape[:2] == (1, 1):
         options["chips_per_host_bounds"] = (1, 1, 1)
-    if kind.generation == "v4":
+    if kind.name == "v4":
         # Both cores of a chip are one device, as on Cloud TPU.
         options["chip_config_name"] = "megacore"
     described = topologies.get_topology_desc(platform="tpu", topology_name=name, **options)

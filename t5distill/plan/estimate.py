@@ -10,13 +10,12 @@ and small or oddly shaped products reach no peak.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from t5distill.plan.chips import Chip
 from t5distill.plan.programs import Program
 from t5distill.student.config import T5Config
 from t5distill.student.settings import Settings
-
-HOURS = 1 / 3600
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class Estimate:
       compute: seconds at the chip's peak.
       traffic: seconds to read and write memory.
       links: seconds to send to other devices.
-      dollars: of one update or token, on all chips, at the list price; None where none is known.
+      hourly: dollars of all chips for an hour; None where no price is known.
     """
 
     fits: bool | None
@@ -38,7 +37,7 @@ class Estimate:
     compute: float
     traffic: float
     links: float
-    dollars: float | None
+    hourly: float | None
 
     @property
     def overlapped(self) -> float:
@@ -49,6 +48,16 @@ class Estimate:
     def without_overlap(self) -> float:
         """Seconds where nothing does."""
         return self.compute + self.traffic + self.links
+
+    @property
+    def dollars(self) -> float | None:
+        """Of one update or token where everything overlaps; None where no price is known."""
+        return None if self.hourly is None else self.overlapped * self.hourly / 3600
+
+    def figures(self) -> dict[str, Any]:
+        """Return the fields and what follows from them."""
+        followed = ("overlapped", "without_overlap", "dollars")
+        return {**dataclasses.asdict(self), **{name: getattr(self, name) for name in followed}}
 
 
 def estimate(
@@ -67,9 +76,7 @@ def estimate(
     compute = each / (chip.flops / chip.cores)
     traffic = program.accessed / (chip.bandwidth / chip.cores)
     links = program.transfers.total / (chip.ring / chip.cores) if program.transfers else 0.0
-    hourly = chip.dollars if price is None else price
-    seconds = max(compute, traffic, links)
-    dollars = None if hourly is None else seconds * HOURS * hourly * devices / chip.cores
+    each_hour = chip.dollars if price is None else price
     memory = chip.memory / chip.cores
     fits: bool | None = (
         not program.refused and program.memory is not None and program.memory <= memory
@@ -82,7 +89,7 @@ def estimate(
         compute=compute,
         traffic=traffic,
         links=links,
-        dollars=dollars,
+        hourly=None if each_hour is None else each_hour * devices / chip.cores,
     )
 
 

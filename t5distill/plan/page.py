@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from t5distill.plan import formula
@@ -18,9 +17,9 @@ UNITS = {"training": "an update", "decoding": "a token of each row"}
 def head(plan: Plan, chip: Chip | None, target: Target) -> None:
     """Say what is planned, before the minutes that it takes."""
     config, settings = plan.config, plan.settings
-    count = formula.parameters(config)["total"]
+    size = formula.parameters(config)["total"]
     print(
-        f"{plan.model}: {count:,} parameters; {plan.data} x {plan.parallelism} (data x model) on "
+        f"{plan.model}: {size:,} parameters; {plan.data} x {plan.parallelism} (data x model) on "
         f"{target.name}{'' if chip is None else f', {chip.name}'}\n"
         f"  training: {plan.batch} rows of {plan.lengths.inputs} + {plan.lengths.targets} tokens, "
         f"{config.dtype}, remat {config.remat}, {settings.optimizer}, {settings.microbatches} "
@@ -37,7 +36,7 @@ def head(plan: Plan, chip: Chip | None, target: Target) -> None:
         print(
             f"  warning: {count} GPUs are several hosts; links between hosts are slower than said"
         )
-    if plan.config.num_heads % plan.parallelism:
+    if config.num_heads % plan.parallelism:
         print(
             f"  warning: {config.num_heads} heads do not divide over {plan.parallelism} devices; "
             "attention is computed in more than one of them"
@@ -47,10 +46,9 @@ def head(plan: Plan, chip: Chip | None, target: Target) -> None:
 def table(plan: Plan, chip: Chip | None, target: Target, made: list[Program]) -> dict[str, Any]:
     """Print what was found of each program; return it."""
     steps = [_step(plan, chip, target, program) for program in made]
-    total = formula.parameters(plan.config)
     return {
         "model": plan.model,
-        "parameters": total["total"],
+        "parameters": formula.parameters(plan.config)["total"],
         "mesh": [plan.data, plan.parallelism],
         "devices": target.name,
         "chip": None if chip is None else chip.name,
@@ -66,14 +64,14 @@ def table(plan: Plan, chip: Chip | None, target: Target, made: list[Program]) ->
 
 def _step(plan: Plan, chip: Chip | None, target: Target, program: Program) -> dict[str, Any]:
     unit = UNITS[program.name]
-    ratio = program.flops / _closed(plan, program)
+    closed = _closed(plan, program)
     print(f"\n{program.name} (compiled in {program.seconds:.0f} s)")
     beside = f", {_size(program.beside)} beside" if program.beside else ""
     needs = "not known" if program.memory is None else _size(program.memory)
     parts = f"{_size(program.arguments)} given{beside}, the rest between"
     _line("memory of a device", f"{needs}: {parts}")
-    what = f"{program.flops:.3g} for {unit}, on all devices; {ratio:.3f} of the closed formula"
-    _line("matrix FLOPs", what)
+    share = f"{program.flops / closed:.3f} of the closed formula"
+    _line("matrix FLOPs", f"{program.flops:.3g} for {unit}, on all devices; {share}")
     if program.transfers and program.transfers.total:
         kinds = ", ".join(
             f"{_size(size)} in {program.transfers.calls[kind]} {kind}"
@@ -87,7 +85,7 @@ def _step(plan: Plan, chip: Chip | None, target: Target, program: Program) -> di
         "memory_bytes": program.memory,
         "kept_bytes": program.arguments + program.beside,
         "flops": program.flops,
-        "closed_formula_flops": _closed(plan, program),
+        "closed_formula_flops": closed,
         "accessed_bytes": program.accessed,
         "sent_bytes": None if program.transfers is None else program.transfers.sent,
         "compile_s": program.seconds,
@@ -99,7 +97,7 @@ def _step(plan: Plan, chip: Chip | None, target: Target, program: Program) -> di
     _verdict(plan, program, made)
     if not program.refused:
         _speed(plan, program, made, unit)
-    return {**figures, "fits": made.fits, "estimate": dataclasses.asdict(made)}
+    return {**figures, "fits": made.fits, "estimate": made.figures()}
 
 
 def _closed(plan: Plan, program: Program) -> float:
@@ -173,5 +171,5 @@ def _chips(plan: Plan, target: Target, program: Program) -> list[dict[str, Any]]
             f"    {chip.name:<10}{says:<9}{share:>5.0%} of {_size(made.memory):<12}about "
             f"{_ms(made.overlapped)}"
         )
-        found.append({"chip": chip.name, **dataclasses.asdict(made)})
+        found.append({"chip": chip.name, **made.figures()})
     return found

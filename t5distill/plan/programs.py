@@ -99,16 +99,8 @@ def decoding(config: T5Config, mesh: Mesh, rows: int, lengths: Lengths) -> Progr
       lengths: of the inputs, and the most tokens of an output.
     """
     params = jax.eval_shape(lambda: network.init_parameters(config, 0))
-    placed = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-        params,
-        sharding.parameter_shardings(mesh, params),
-    )
-    copy = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s.sharding),
-        jax.eval_shape(lambda p: slots.compute_copy(p, config=config), params),
-        placed,
-    )
+    shardings = sharding.parameter_shardings(mesh, params)
+    copy = jax.eval_shape(lambda p: slots.compute_copy(p, config=config), params)
     ring = FIRST_RING
     while ring < lengths.targets:
         ring *= 2
@@ -121,9 +113,9 @@ def decoding(config: T5Config, mesh: Mesh, rows: int, lengths: Lengths) -> Progr
     busy = slots.pinned(empty, mesh)
     busy = busy._replace(clock=jax.ShapeDtypeStruct((), np.int32, sharding=whole))
     options = {"config": config, "mesh": mesh, "sampling": Sampling(), "max_steps": STEPS}
-    arguments = (copy, busy, count, count)
+    arguments = (sharding.placed(copy, shardings), busy, count, count)
     made = _compiled("decoding", loop.run, arguments, options, mesh, (ring, width))
-    beside = sum(map(_local_bytes, jax.tree.leaves(placed)))
+    beside = sum(map(_local_bytes, jax.tree.leaves(sharding.placed(params, shardings))))
     if ring > FIRST_RING:
         beside += sum(map(_local_bytes, jax.tree.leaves(busy.cache))) / 2
     whole_memory = None if made.memory is None else made.memory + beside
@@ -144,19 +136,24 @@ def _compiled(
     flops = counting.matmul_flops(traced.jaxpr.jaxpr)
     given = sum(_local_bytes(x) for x in jax.tree.leaves(arguments))
     lowered = traced.lower()
+    # What is so where the compiler finds no room.
+    made = Program(
+        name=name,
+        flops=flops,
+        memory=None,
+        arguments=given,
+        accessed=0.0,
+        transfers=None,
+        widths=widths,
+        seconds=0.0,
+    )
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as e:
         if "RESOURCE_EXHAUSTED" not in str(e):
             raise
-        return Program(
-            name=name,
-            flops=flops,
+        return made._replace(
             memory=counting.memory_wanted(str(e), given),
-            arguments=given,
-            accessed=0.0,
-            transfers=None,
-            widths=widths,
             seconds=time.perf_counter() - began,
             refused=str(e).splitlines()[0][:300],
         )
@@ -169,14 +166,10 @@ def _compiled(
         + memory.generated_code_size_in_bytes
     )
     cost = compiled.cost_analysis() or {}
-    return Program(
-        name=name,
-        flops=flops,
+    return made._replace(
         memory=used,
-        arguments=given,
         accessed=float(cost.get("bytes accessed", 0.0)),
         transfers=counting.transfers(compiled.as_text(), mesh.size),
-        widths=widths,
         seconds=time.perf_counter() - began,
     )
 

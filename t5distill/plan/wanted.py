@@ -12,9 +12,9 @@ from t5distill import gin_files
 from t5distill.errors import UserError
 from t5distill.plan.programs import Lengths
 from t5distill.student.config import T5Config
+from t5distill.student.decoding import ROWS
 from t5distill.student.settings import Settings
-
-RUN_FILE = "gin/runs/train.gin"
+from t5distill.train import RUN_FILE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,9 @@ def read(args: argparse.Namespace) -> Plan:
         files.append(_named(args.recipe, "recipes", roots))
     bindings = list(args.gin_bindings)
     values = {name: value for file in files[1:] for name, (value, _, _) in file.macros.items()}
-    set_here = values.keys() | {b.partition("=")[0].strip() for b in bindings}
-    if "MODEL_PARALLELISM" in {b.partition("=")[0].strip() for b in bindings}:
+    bound = {b.partition("=")[0].strip() for b in bindings}
+    set_here = values.keys() | bound
+    if "MODEL_PARALLELISM" in bound:
         raise UserError("MODEL_PARALLELISM is the second number of --mesh; leave it out")
     # What a plan has no use for is given a value, so that the rest is checked as for `train`.
     unused = {"MODEL_DIR": "'plan'", "MIXTURE_OR_TASK_NAME": "'plan'", "TRAIN_STEPS": "1000"}
@@ -87,7 +88,7 @@ def read(args: argparse.Namespace) -> Plan:
             f"--batch is {batch!r}, wanted a multiple of {least}: {data} devices along data times "
             f"{settings.microbatches} MICROBATCHES"
         )
-    rows = 128 * data if args.decode_rows is None else args.decode_rows
+    rows = ROWS * data if args.decode_rows is None else args.decode_rows
     if rows < 1 or rows % data:
         raise UserError(f"--decode_rows is {rows}, wanted a multiple of {data} devices along data")
     if args.price is not None and not 0 < args.price < math.inf:

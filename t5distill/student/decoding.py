@@ -18,6 +18,9 @@ from t5distill.student.config import T5Config
 from t5distill.student.sampling import Sampling
 from t5distill.student.scheduler import Output, Scheduler, padded, round_up, width_bucket
 
+# Decoded together on each device along data, where it is no processor.
+ROWS = 128
+
 Progress = Callable[[int, list[Output]], None]
 
 
@@ -87,7 +90,7 @@ def generate_tokens(
     indices = range(len(inputs)) if indices is None else indices
     params = device.compute_copy(params, config=config)
     shards = 1 if mesh is None else mesh.shape["data"]
-    wide = slots or (64 if jax.default_backend() == "cpu" else 128 * shards)
+    wide = slots or (64 if jax.default_backend() == "cpu" else ROWS * shards)
     # Greedy samples are all alike: one is decoded.
     copies = num_samples if beam_size == 1 and temperature == 0.0 else 1
     outputs: list[list[Output]] = [[] for _ in inputs]

@@ -79,6 +79,13 @@ def parameter_shardings(mesh: Mesh, params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(one, params)
 
 
+def placed(shapes: Any, shardings: Any) -> Any:
+    """Return a tree of shapes (`jax.ShapeDtypeStruct`) with a tree of shardings like it."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
+    )
+
+
 def optimizer_shardings(mesh: Mesh, params: Any, optimizer_state: Any) -> Any:
     """Return shardings for an optax state: whatever mirrors a parameter is placed as it is.
 

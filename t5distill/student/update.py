@@ -45,14 +45,9 @@ def abstract_state(config: T5Config, settings: Settings, mesh: Mesh) -> State:
     params = jax.eval_shape(lambda: network.init_parameters(config, 0))
     optimizer = jax.eval_shape(settings.make_optimizer().init, params)
 
-    def place(shapes: Any, shardings: Any) -> Any:
-        return jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
-        )
-
     return State(
-        place(params, sharding.parameter_shardings(mesh, params)),
-        place(optimizer, sharding.optimizer_shardings(mesh, params, optimizer)),
+        sharding.placed(params, sharding.parameter_shardings(mesh, params)),
+        sharding.placed(optimizer, sharding.optimizer_shardings(mesh, params, optimizer)),
         jax.ShapeDtypeStruct((), jnp.int32, sharding=sharding.replicated(mesh)),
     )
 

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import small_network
 
-from t5distill.problems import embedded
-from t5distill.records import write_jsonl
 from t5distill.runtime import OTHERS_LOST
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -37,15 +35,9 @@ TRAINING = {
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     root = tmp_path_factory.mktemp("several")
-    for split, count in {"train": 40, "test": 5}.items():
-        problems = embedded.generate(count=count, seed=0, split=split)
-        write_jsonl(root / "data" / "embedded" / f"{split}.jsonl", problems)
     return {
-        **os.environ,
-        "T5DISTILL_DATA_DIR": str(root / "data"),
+        **small_network.environment(root, train=40, test=5),
         "T5DISTILL_COMPILATION_CACHE": str(root / "cache"),
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(ROOT),
     }
 
 

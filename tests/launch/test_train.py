@@ -39,16 +39,10 @@ RECIPE = ("--gin_file=gin/models/tiny.gin", "--gin_file=gin/recipes/quickstart_c
 def environment(tmp_path_factory):
     """Prepared problems, and a place for compiled programs."""
     root = tmp_path_factory.mktemp("launch")
-    for split, count in {"train": 40, "validation": 6, "test": 5}.items():
-        problems = embedded.generate(count=count, seed=0, split=split)
-        write_jsonl(root / "data" / "embedded" / f"{split}.jsonl", problems)
     return {
-        **os.environ,
-        "T5DISTILL_DATA_DIR": str(root / "data"),
+        **small_network.environment(root, train=40, validation=6, test=5),
         "T5DISTILL_COMPILATION_CACHE": str(root / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(ROOT),
     }
 
 

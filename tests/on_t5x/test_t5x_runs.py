@@ -16,8 +16,7 @@ from etils import epath
 from t5distill import Student
 from t5distill.__main__ import main
 from t5distill.formats.standin import standin_vocabulary
-from t5distill.problems import embedded
-from t5distill.records import Problem, read_jsonl, write_jsonl
+from t5distill.records import Problem, read_jsonl
 from t5distill.student import t5x_format
 from t5distill.student.weights import open_weights
 
@@ -43,16 +42,11 @@ TRAINING = {
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     root = tmp_path_factory.mktemp("t5x")
-    for split, count in {"train": 40, "validation": 4, "test": 5}.items():
-        problems = embedded.generate(count=count, seed=0, split=split)
-        write_jsonl(root / "data/embedded" / f"{split}.jsonl", problems)
     vocabulary = standin_vocabulary(root / "spiece.model")
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return {
-        **os.environ,
-        "T5DISTILL_DATA_DIR": str(root / "data"),
+        **small_network.environment(root, train=40, validation=4, test=5),
         "T5DISTILL_T5_VOCAB": str(vocabulary),
-        "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": path,
     }
 

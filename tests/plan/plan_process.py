@@ -3,19 +3,16 @@
 import json
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
-jax.config.update("jax_num_cpu_devices", 8)
-
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from jax.sharding import NamedSharding, PartitionSpec  # noqa: E402
-
-from t5distill.plan import counting, devices, programs  # noqa: E402
-from t5distill.student import sharding, slots, update  # noqa: E402
-from t5distill.student.config import T5Config  # noqa: E402
-from t5distill.student.decoding import generate_tokens  # noqa: E402
-from t5distill.student.network import init_parameters  # noqa: E402
-from t5distill.student.settings import Settings  # noqa: E402
+from t5distill.plan import counting, devices, programs
+from t5distill.student import sharding, slots, update
+from t5distill.student.config import T5Config
+from t5distill.student.decoding import generate_tokens
+from t5distill.student.network import init_parameters
+from t5distill.student.settings import Settings
 
 CONFIG = T5Config(
     vocab_size=256,
@@ -110,6 +107,7 @@ def decoded(mesh):
 
 def main():
     """Print everything."""
+    devices.simulate(8)
     target = devices.target(None, (4, 2))
     mesh = target.mesh
     print(

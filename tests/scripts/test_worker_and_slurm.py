@@ -14,12 +14,14 @@ import pytest
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 # Whatever it is asked to run it only prints.
 PYTHON = """#!/bin/sh
-[ "$#" = 2 ] && [ "$1" = -c ] && { [ -z "$NOTHING_THERE" ] || { echo "ModuleNotFoundError: none" >&2; exit 1; }; exit 0; }
+if [ "$#" = 2 ] && [ "$1" = -c ]; then
+  [ -z "$NOTHING_THERE" ] && exit 0
+  echo "ModuleNotFoundError: none" >&2
+  exit 1
+fi
 echo "runs $*"
 echo "path $PYTHONPATH"
-"""  # noqa: E501
-
-
+"""
 JOINED = (
     "-c import runpy, jax; jax.distributed.initialize(); runpy.run_module('t5x.{}', "
     "run_name='__main__', alter_sys=True) --gin_search_paths=HERE --alsologtostderr --x"
