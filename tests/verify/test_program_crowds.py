@@ -13,7 +13,7 @@ from families import supervisors
 from t5distill.verify import Limits, Sandbox, run_programs
 
 FULL = "namespaces+seccomp"
-FORGED = b'{"status": "value", "value": "forged", "detail": ""}'
+FORGED = b"value\0forged\0"
 HOSTILE = [
     ("while True: pass", "timeout"),
     ("x = []\nwhile True: x.append(' ' * 10 ** 6)", "memory"),

@@ -188,5 +188,5 @@ def test_the_thread_that_started_a_sandbox_may_end():
     thread.join()
     (engine,) = sandbox._engines.values()
     assert sandbox.run(program("ans = 2")).value == "2"
-    assert sandbox._engines[False] is engine
+    assert sandbox._engines["bare"] is engine
     sandbox.close()

@@ -115,3 +115,42 @@ def test_mistakes_of_the_caller():
         run_program(b"ans = 1")
     with pytest.raises(ValueError, match="above zero"):
         run_program("ans = 1", cpu_s=0)
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "sizes"),
+    [
+        ("ans = 1", "1", ["bare"]),
+        ("import math\nfrom math import sqrt\nans = math.floor(sqrt(9))", "3", ["bare"]),
+        ("def solution():\n    return {'only': 4.5}", "4.5", ["bare"]),
+        ("from decimal import Decimal\nans = Decimal('3.30')", "3.30", ["arithmetic"]),
+        ("```python\nans = 5\n```", "5", ["arithmetic"]),
+        ("ans = __import__('dateti' + 'me').date(2024, 1, 2)", "01/02/2024",
+         ["bare", "arithmetic"]),
+        ("try:\n    __import__('nump' + 'y')\nexcept ImportError:\n    ans = 6", "6",
+         ["bare", "arithmetic"]),
+        ("ans = __import__('sym' + 'py').Rational(1, 3)", "1/3", ["bare", "arithmetic", "algebra"]),
+    ],
+)  # fmt: skip
+def test_a_program_runs_where_there_is_what_it_imports(source, value, sizes):
+    with Sandbox() as sandbox:
+        outcome = sandbox.run({"kind": "program", "source": source})
+        assert (outcome.value, list(sandbox._engines)) == (value, sizes), outcome
+
+
+def test_a_program_sent_on_has_what_is_left_of_its_time():
+    source = (
+        "clock = __import__('time').process_time\nbegin = clock()\n"
+        "while clock() < begin + 0.8: pass\n__import__('deci' + 'mal')\n"
+    )
+    with Sandbox(Limits(cpu_s=1)) as sandbox:
+        assert sandbox.run({"kind": "program", "source": source}).status == "timeout"
+
+
+@pytest.mark.parametrize("modules", ["os", "os, decimal", "os, sympy"])
+def test_a_program_that_only_says_that_it_needs_more(modules):
+    source = f"import {modules}\nos._exit(73)"
+    for text in (source, "__import__('o' + 's')._exit(73)"):
+        outcome = run_program(text)
+        assert (outcome.status, outcome.value) == ("error", None)
+        assert outcome.detail == "ended itself without an answer"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import marshal
 import os
 import pathlib
 import select
@@ -14,7 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from t5distill.errors import UserError
+from t5distill.verify.programs import replies
 from t5distill.verify.programs.inside.messages import write_message
+from t5distill.verify.programs.kinds import ALGEBRA, KINDS, SIZES
 from t5distill.verify.programs.limits import Limits
 
 _BOOT = pathlib.Path(__file__).parent / "inside" / "boot.py"
@@ -32,14 +35,14 @@ class Engine:
     """A running supervisor. Not for two threads at once.
 
     Args:
-      algebra: whether it has sympy; such a process is several times as large, and slower to fork.
+      size: one of `SIZES`: what it has loaded, and so what its forks cost.
 
     Attributes:
       isolation: the level it reached.
       missing: why namespaces or seccomp are not there, by name; empty where they are.
     """
 
-    def __init__(self, *, algebra: bool):
+    def __init__(self, size: str):
         self.owner = os.getpid()
         self._number = 0
         # -P -s -S -B and a cleared environment are -I, but for the seed of hashes: sets of strings
@@ -48,7 +51,17 @@ class Engine:
         for name in ("LD_LIBRARY_PATH", "SYSTEMROOT"):
             if name in os.environ:
                 environment[name] = os.environ[name]
-        packages = _folders("sympy", "mpmath") if algebra else {}
+        jobs = {
+            name: (kind.module, kind.function)
+            for name, kind in KINDS.items()
+            if SIZES.index(kind.size) <= SIZES.index(size)
+        }
+        settings = {
+            "parent": self.owner,
+            "size": size,
+            "packages": _folders("sympy", "mpmath") if size == ALGEBRA else {},
+            "jobs": jobs,
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-s", "-S", "-B", str(_BOOT)],
             stdin=subprocess.PIPE,
@@ -63,9 +76,8 @@ class Engine:
         self._commands, self._replies = self._process.stdin, self._process.stdout
         self._errors = self._process.stderr
         try:
-            settings = {"parent": self.owner, "packages": packages}
             self._send(settings)
-            hello = self._receive(START_S)
+            hello = marshal.loads(self._receive(START_S))  # nothing untrusted has run there yet
             if "failed" in hello:
                 raise Gone(str(hello["failed"]))
             self.isolation, self.missing = str(hello["isolation"]), dict(hello["missing"])
@@ -78,17 +90,19 @@ class Engine:
                 ) from e
             raise
 
-    def ask(self, job: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-        """Return status, value and detail of a job; raise Gone where there is no answer."""
+    def ask(self, job: Mapping[str, Any], limits: Limits) -> replies.Reply:
+        """Return what came of a job; raise Gone where there is no answer."""
         self._number += 1
         bounds = {
             "cpu_s": limits.cpu_s,
             "clock_s": limits.clock_s,
             "memory_mb": limits.memory_mb,
         }
-        self._send({"number": self._number, "job": dict(job), "limits": bounds})
-        reply = self._receive(limits.clock_s + GRACE_S)
-        if reply.get("number") != self._number:
+        self._send((self._number, dict(job), bounds))
+        reply = replies.read(self._receive(limits.clock_s + GRACE_S), limits)
+        if reply is None:
+            raise Gone("its answer is not in the form of one")
+        if reply.number != self._number:
             raise Gone("it answered another question")
         return reply
 
@@ -106,27 +120,19 @@ class Engine:
             self._process.wait()
         self._errors.close()
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: Any) -> None:
         try:
-            write_message(self._commands.fileno(), message)
+            write_message(self._commands.fileno(), marshal.dumps(message))
         except (OSError, ValueError) as e:
             raise Gone(f"it does not listen: {e}{self._last_words()}") from e
 
-    def _receive(self, timeout_s: float) -> dict[str, Any]:
-        """Return the next reply; nothing in it is trusted to be of a type."""
-        import json
-
+    def _receive(self, timeout_s: float) -> bytes:
+        """Return the next reply."""
         deadline = time.monotonic() + timeout_s
         size = int.from_bytes(self._exactly(4, deadline), "big")
         if size > _REPLY_BYTES:
             raise Gone(f"it answers {size} bytes")
-        try:
-            reply = json.loads(self._exactly(size, deadline))
-        except ValueError as e:
-            raise Gone(f"its answer cannot be read: {e}") from e
-        if not isinstance(reply, dict):
-            raise Gone("its answer is no record")
-        return reply
+        return self._exactly(size, deadline)
 
     def _exactly(self, size: int, deadline: float) -> bytes:
         fd, data = self._replies.fileno(), b""

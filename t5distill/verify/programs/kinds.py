@@ -1,12 +1,17 @@
-"""The kinds of jobs that run inside the sandbox: one line each.
-
-Read on both sides of the wall, so it is data only: the parent learns which process to ask, the
-supervisor which function to import before the file system disappears.
-"""
+"""The kinds of jobs that run inside the sandbox, and how much a supervisor has loaded for them."""
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+# What a supervisor has loaded: what it weighs, every fork of it weighs. Each has what those before
+# it have.
+BARE, ARITHMETIC, ALGEBRA = SIZES = ("bare", "arithmetic", "algebra")
+
+_SYMPY = re.compile(r"\b(?:sympy|mpmath)\b")
+_MATH = re.compile(r"^[ \t]*(?:import[ \t]+math|from[ \t]+math[ \t]+import\b.*)[ \t]*$", re.M)
+_MORE = re.compile(r"\bimport\b|```|~~~|\A\n*[ \t]")
 
 
 class Kind(NamedTuple):
@@ -18,15 +23,25 @@ class Kind(NamedTuple):
         modules by their full name, nothing else.
       function: takes the job as it was sent (a dict) and returns `status`, `value` and `detail` as
         in `Outcome`.
-      algebra: whether it always needs sympy, which lives in a process of its own.
+      size: the least that it needs.
     """
 
     module: str
     function: str
-    algebra: bool
+    size: str
 
 
 KINDS = {
-    "program": Kind("t5distill.verify.programs.inside.executing", "run", algebra=False),
-    "system": Kind("t5distill.verify.equations.nonlinear", "solve", algebra=True),
+    "program": Kind("t5distill.verify.programs.inside.executing", "run", size=BARE),
+    "system": Kind("t5distill.verify.equations.nonlinear", "solve", size=ALGEBRA),
 }
+
+
+def size_of(source: str) -> str:
+    """Guess the size that a program needs; a wrong guess costs time and nothing else.
+
+    A program that turns out to need more ends there, and is run again in the next size.
+    """
+    if _SYMPY.search(source):
+        return ALGEBRA
+    return ARITHMETIC if _MORE.search(_MATH.sub("", source)) else BARE

@@ -19,27 +19,29 @@ It does not protect from:
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import re
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from t5distill.errors import UserError, suggest
-from t5distill.verify.outcomes import STATUSES, Outcome
+from t5distill.verify.outcomes import Outcome
 from t5distill.verify.programs.engine import Engine, Gone
-from t5distill.verify.programs.kinds import KINDS
+from t5distill.verify.programs.kinds import KINDS, SIZES, size_of
 from t5distill.verify.programs.limits import SOURCE_CHARS, Limits
 
 FULL = "namespaces+seccomp"
-_ALGEBRA = re.compile(r"\b(?:sympy|mpmath)\b")
+_LEAST_S = 0.1
 
 
 class Sandbox:
     """Runs jobs one after the other, each in a process of its own, behind a supervisor.
 
-    Programs that name sympy go to a second supervisor, which starts with the first of them. Any
-    thread may use it; threads that want to run at the same time have one each.
+    There is a supervisor for programs that import nothing, one for those that import other parts of
+    the standard library, and one for those that name sympy; each starts with the first of them. Any
+    thread may use the sandbox; threads that want to run at the same time have one each.
 
     Args:
       limits: what a job may use.
@@ -50,7 +52,7 @@ class Sandbox:
         self.limits = limits or Limits()
         self.allow_unsafe = allow_unsafe
         self._lock = threading.Lock()
-        self._engines: dict[bool, Engine] = {}
+        self._engines: dict[str, Engine] = {}
 
     def __enter__(self) -> Sandbox:
         return self
@@ -61,8 +63,8 @@ class Sandbox:
     def close(self) -> None:
         """End the supervisors; the next job would start new ones."""
         with self._lock:
-            for algebra in list(self._engines):
-                self._engines.pop(algebra).close()
+            for size in list(self._engines):
+                self._engines.pop(size).close()
 
     def run(self, job: Mapping[str, Any], *, limits: Limits | None = None) -> Outcome:
         """Carry out one job: `{"kind": "program", "source": ...}` or another of `kinds.KINDS`.
@@ -79,39 +81,64 @@ class Sandbox:
         refused = _malformed(source) if kind == "program" else None
         if refused is not None:
             return refused
-        algebra = KINDS[kind].algebra or bool(_ALGEBRA.search(source))
+        size = size_of(source) if kind == "program" else KINDS[kind].size
         limits = limits or self.limits
         with self._lock:
-            why = ""
-            for _ in range(2):
-                engine = self._engine(algebra)
-                try:
-                    return _outcome(engine.ask(job, limits), engine.isolation)
-                except Gone as e:
-                    why = str(e)
-                    self._engines.pop(algebra).close(patience_s=0)
-                except BaseException:  # Ctrl-C: the answer to this job must not meet the next
-                    self._engines.pop(algebra).close(patience_s=0)
-                    raise
+            while True:
+                begin = time.monotonic()
+                outcome = self._ask(size, job, limits)
+                if outcome is not None:
+                    return outcome
+                size = SIZES[SIZES.index(size) + 1]
+                limits = _left(limits, time.monotonic() - begin)
+
+    def _ask(self, size: str, job: Mapping[str, Any], limits: Limits) -> Outcome | None:
+        """Return the outcome of a job; None where it needs a larger supervisor."""
+        why = isolation = ""
+        for _ in range(2):
+            engine = self._engine(size)
+            isolation = engine.isolation
+            try:
+                reply = engine.ask(job, limits)
+            except Gone as e:
+                why = str(e)
+                self._engines.pop(size).close(patience_s=0)
+            except BaseException:  # Ctrl-C: the answer to this job must not meet the next
+                self._engines.pop(size).close(patience_s=0)
+                raise
+            else:
+                outcome = reply.outcome
+                if outcome is None and size == SIZES[-1]:  # it says so without a reason
+                    outcome = Outcome(status="error", detail="ended itself without an answer")
+                return outcome and dataclasses.replace(outcome, isolation=isolation)
         return Outcome(
             status="error",
             detail=f"the sandbox ended twice while it ran this: {why}",
-            isolation=engine.isolation,
+            isolation=isolation,
         )
 
-    def _engine(self, algebra: bool) -> Engine:
+    def _engine(self, size: str) -> Engine:
         """Return the supervisor that runs, or start it."""
-        engine = self._engines.get(algebra)
+        engine = self._engines.get(size)
         if engine is not None and engine.owner != os.getpid():  # this process is a fork
             engine.close()
             engine = None
         if engine is None:
-            engine = Engine(algebra=algebra)
+            engine = Engine(size)
             if engine.isolation != FULL and not self.allow_unsafe:
                 engine.close()
                 raise UserError(_refusal(engine))
-            self._engines[algebra] = engine
+            self._engines[size] = engine
         return engine
+
+
+def _left(limits: Limits, seconds: float) -> Limits:
+    """Return what a job may still use that has run for so long already."""
+    return dataclasses.replace(
+        limits,
+        cpu_s=max(limits.cpu_s - seconds, _LEAST_S),
+        wall_s=max(limits.clock_s - seconds, _LEAST_S),
+    )
 
 
 def _malformed(source: object) -> Outcome | None:
@@ -130,23 +157,6 @@ def _malformed(source: object) -> Outcome | None:
     if any("\ud800" <= c <= "\udfff" for c in source):
         return Outcome(status="rejected", detail="the program contains half a surrogate pair")
     return None
-
-
-def _outcome(reply: Mapping[str, Any], isolation: str) -> Outcome:
-    """Turn a supervisor's reply into an outcome; text is made fit for UTF-8."""
-    status, value, detail = reply.get("status"), reply.get("value"), reply.get("detail")
-    if status not in STATUSES or not isinstance(value, str | None) or not isinstance(detail, str):
-        raise Gone("its answer is not in the form of one")
-    return Outcome(
-        status=status,
-        value=None if value is None else _encodable(value),
-        detail=_encodable(detail),
-        isolation=isolation,
-    )
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _refusal(engine: Engine) -> str:

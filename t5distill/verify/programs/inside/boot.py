@@ -1,10 +1,13 @@
-"""The script of the supervisor process: started by exec, reads its settings from its first pipe."""
+"""The script of the supervisor process: started by exec, reads its settings from its first pipe.
 
+What it and the modules beside it import stays in every fork, and a fork costs what the process
+weighs: a megabyte 45 us, a library of C 12 us, here, of some 3 ms. So they import no `typing`, no
+`contextlib`, no `json`.
+"""
+
+import marshal
 import os
-import pathlib
 import sys
-import traceback
-import types
 
 _HERE = "t5distill.verify.programs.inside.boot"
 
@@ -19,34 +22,39 @@ def hollow_packages(root: str, module: str) -> None:
     for i in range(1, len(parts) + 1):
         name = ".".join(parts[:i])
         if name not in sys.modules:
-            package = types.ModuleType(name)
+            package = type(sys)(name)
             package.__path__ = [os.path.join(root, *parts[:i])]
             sys.modules[name] = package
 
 
 def main() -> None:
     """Move the pipes out of the way of a program's own descriptors, then become the supervisor."""
-    root = str(pathlib.Path(__file__).resolve().parents[_HERE.count(".")])
+    root = os.path.realpath(__file__)
+    for _ in _HERE.split("."):
+        root = os.path.dirname(root)
     hollow_packages(root, _HERE)
     from t5distill.verify.programs.inside import messages
-    from t5distill.verify.programs.kinds import KINDS
 
-    settings = messages.read_message(0)
-    if settings is None:
+    sent = messages.read_message(0)
+    if sent is None:
         return
+    settings = marshal.loads(sent)
     commands, replies = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1):
         os.dup2(null, fd)
     os.close(null)
     try:
-        for module in ("t5distill.formats.wrapping", *(kind.module for kind in KINDS.values())):
+        for module, _ in ("t5distill.formats.wrapping", ""), *settings["jobs"].values():
             hollow_packages(root, module)
         from t5distill.verify.programs.inside import supervising
 
         supervising.supervise(settings, commands, replies)
     except BaseException:
-        messages.write_message(replies, {"failed": traceback.format_exc()[-2000:]})
+        import traceback
+
+        failed = {"failed": traceback.format_exc()[-2000:]}
+        messages.write_message(replies, marshal.dumps(failed))
 
 
 if __name__ == "__main__":

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import io
 import sys
-import textwrap
-import types
-from collections.abc import Callable, Mapping
-from typing import Any
 
-from t5distill.formats.wrapping import unfenced
 from t5distill.verify.programs.inside.child import one_line
 from t5distill.verify.programs.inside.rendering import render
+
+TYPE_CHECKING = False  # see boot.py
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import CodeType
+    from typing import Any
 
 NAME = "<program>"
 ANSWERS = ("ans", "answer")
 OUTPUT_BYTES = 64 * 1024
+FUNCTION = type(lambda: None)
 
 
 def run(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,12 +33,12 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
         return {"status": "error", "detail": "SyntaxError: too deeply nested to be read"}
     except (SyntaxError, ValueError, RecursionError, OverflowError) as e:
         return {"status": "error", "detail": _failure(e)}
-    module = types.ModuleType("__main__")
+    module = type(sys)("__main__")
     module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module  # where dataclasses and typing look names up
     sys.argv = [NAME]
     sys.stdout = sys.__stdout__ = _SCREEN
-    sys.stderr = sys.__stderr__ = io.StringIO()
+    sys.stderr = sys.__stderr__ = _ERRORS
     try:
         try:
             exec(code, module.__dict__)
@@ -52,7 +53,7 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
         return {"status": "error", "detail": _failure(e)}
 
 
-def compiled(source: str) -> types.CodeType:
+def compiled(source: str) -> CodeType:
     """Compile a program; what does not compile as it stands is tried out of its wrapping.
 
     Wrapping is a markdown fence (of several, all that say Python, else the first) and indentation
@@ -62,10 +63,13 @@ def compiled(source: str) -> types.CodeType:
     try:
         return compile(source, NAME, "exec", dont_inherit=True)
     except SyntaxError:
-        bare = textwrap.dedent(unfenced(source))
-        if bare == source:
+        if not (source.lstrip("\n")[:1].isspace() or "```" in source or "~~~" in source):
             raise
-        return compile(bare, NAME, "exec", dont_inherit=True)
+        from textwrap import dedent
+
+        from t5distill.formats.wrapping import unfenced
+
+        return compile(dedent(unfenced(source)), NAME, "exec", dont_inherit=True)
 
 
 def _answer(names: dict[str, Any]) -> dict[str, Any]:
@@ -77,9 +81,9 @@ def _answer(names: dict[str, Any]) -> dict[str, Any]:
             return render(found)
     for name in ANSWERS:
         found = names.get(name)
-        if found is not None and not isinstance(found, types.FunctionType | type):
+        if found is not None and not isinstance(found, FUNCTION | type):
             return render(found)
-    with contextlib.suppress(ValueError):  # it closed its own output
+    if not _SCREEN.closed:
         _SCREEN.flush()
     printed = _OUTPUT.last_line()
     if printed:
@@ -92,7 +96,7 @@ def _answer(names: dict[str, Any]) -> dict[str, Any]:
 
 def _needs_arguments(function: Callable[..., Any]) -> bool:
     """Tell whether a function, decorated or bound perhaps, cannot be called as it stands."""
-    if isinstance(function, types.FunctionType) and not hasattr(function, "__wrapped__"):
+    if isinstance(function, FUNCTION) and not hasattr(function, "__wrapped__"):
         # Nearly all; `inspect` would be filled by every fork.
         code = function.__code__
         required = code.co_argcount - len(function.__defaults__ or ())
@@ -146,6 +150,7 @@ class _Tail(io.RawIOBase):
 # Each job is a fork of the process that imported this: what is made here once is its own, unused.
 _OUTPUT = _Tail()
 _SCREEN = io.TextIOWrapper(io.BufferedWriter(_OUTPUT), encoding="utf-8")
+_ERRORS = io.StringIO()
 # What a first use fills, such as the caches of abstract classes, would be filled by every fork.
 for _sample in (1, 0.5, True, "1", [1]):
     render(_sample)

@@ -1,32 +1,23 @@
-"""One job in one process: fork it, bound it, read its answer, decide."""
+"""One job in one process: fork it, bound it, read what it says, see how it ends."""
 
 from __future__ import annotations
 
-import json
-import math
+import _signal as signal  # pyright: ignore  # without the enums around it, which bring `re`
 import os
 import select
-import signal
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from t5distill.verify.programs.inside import kernel
-from t5distill.verify.programs.inside.child import OUT_OF_MEMORY
+from t5distill.verify.programs.inside.child import NOT_HERE, OUT_OF_MEMORY
+from t5distill.verify.programs.inside.messages import ELSEWHERE, SAID
+
+TYPE_CHECKING = False  # see boot.py
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 _fork = kernel.light_fork()
 MESSAGE_BYTES = 256 * 1024
-# What a job may say of itself. A timeout is for the supervisor to see.
-CLAIMS = {
-    "value",
-    "several",
-    "none",
-    "inconsistent",
-    "underdetermined",
-    "error",
-    "memory",
-    "rejected",
-}
 _FAULTS: dict[int, str] = {
     signal.SIGSEGV: "the interpreter crashed (SIGSEGV), as too deep a recursion makes it",
     signal.SIGBUS: "the interpreter crashed (SIGBUS)",
@@ -41,8 +32,8 @@ def run(
     *,
     ends: tuple[int, ...],
     enter: Callable[[Mapping[str, Any], Mapping[str, Any], int], object],
-) -> dict[str, Any]:
-    """Run a job and return its status, value and detail.
+) -> tuple[str, str, bytes]:
+    """Run a job and return status, detail, and what it said where the status is `SAID`.
 
     Args:
       job: what to do.
@@ -87,7 +78,7 @@ def _read(
         processor = limits["cpu_s"] - _cpu(pid)
         if processor <= 0:
             return data, "cpu"
-        ready = dict(poller.poll(math.ceil(1000 * min(left, processor))))
+        ready = dict(poller.poll(int(1000 * min(left, processor)) + 1))
         if any(fd in ready for fd in ends):
             os.kill(pid, signal.SIGKILL)
             os._exit(0)
@@ -125,54 +116,27 @@ def _ends(pid: int) -> bool:
 
 def _decide(
     data: bytes, stopped: str | None, code: int, cpu: float, limits: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the verdict: first what the kernel says, last what the child says."""
+) -> tuple[str, str, bytes]:
+    """Return what the kernel says of the end of a job, else what the job says."""
     seconds = f"{limits['cpu_s']:g} s of processor time"
     # RLIMIT_CPU counts whole ticks, and so kills early where many processes share a processor.
     at_limit = code == -signal.SIGKILL and cpu > limits["cpu_s"] / 2
     if stopped == "cpu" or cpu > limits["cpu_s"] or code == -signal.SIGXCPU or at_limit:
-        return _verdict("timeout", f"ran longer than {seconds}")
+        return "timeout", f"ran longer than {seconds}", b""
     if stopped == "clock":
-        return _verdict("timeout", f"not at its end after {limits['clock_s']:g} s on the clock")
+        return "timeout", f"not at its end after {limits['clock_s']:g} s on the clock", b""
     if stopped == "flood":
-        return _verdict("error", f"its answer is longer than {MESSAGE_BYTES} bytes")
+        return "error", f"its answer is longer than {MESSAGE_BYTES} bytes", b""
     if stopped == "closed" and code == -signal.SIGKILL:  # not while it was ending of itself
-        return _verdict("error", "closed the way to answer and went on")
+        return "error", "closed the way to answer and went on", b""
     if code == -signal.SIGSYS:
-        return _verdict("rejected", "forbidden: a system call outside the allow-list (SIGSYS)")
+        return "rejected", "forbidden: a system call outside the allow-list (SIGSYS)", b""
     if code == OUT_OF_MEMORY or code == -signal.SIGKILL:
-        return _out_of_memory(limits)
+        return "memory", "", b""
     if code < 0:
-        return _verdict("error", _FAULTS.get(-code, f"ended by signal {-code}"))
+        return "error", _FAULTS.get(-code, f"ended by signal {-code}"), b""
+    if code == NOT_HERE and not data:
+        return ELSEWHERE, "", b""
     if code > 0 or not data:
-        return _verdict("error", f"ended itself without an answer, exit code {code}")
-    claimed = _claim(data)
-    if claimed is None:
-        return _verdict("error", "its answer is not in the form of one")
-    return _out_of_memory(limits) if claimed["status"] == "memory" else claimed
-
-
-def _claim(data: bytes) -> dict[str, Any] | None:
-    """Return what the child says, None where it is not one answer of the right types."""
-    try:
-        said = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(said, dict):
-        return None
-    status, value, detail = (said.get(name) for name in ("status", "value", "detail"))
-    if not isinstance(status, str) or status not in CLAIMS:
-        return None
-    if not isinstance(value, str if status == "value" else None.__class__):
-        return None
-    if not isinstance(detail, str | None):
-        return None
-    return {"status": status, "value": value, "detail": detail or ""}
-
-
-def _verdict(status: str, detail: str) -> dict[str, Any]:
-    return {"status": status, "value": None, "detail": detail}
-
-
-def _out_of_memory(limits: Mapping[str, Any]) -> dict[str, Any]:
-    return _verdict("memory", f"needed more than {limits['memory_mb']} MB of memory")
+        return "error", f"ended itself without an answer, exit code {code}", b""
+    return SAID, "", data

@@ -6,7 +6,6 @@ read-only root, no capabilities. Once for every job, in its own process: limits 
 
 from __future__ import annotations
 
-import math
 import os
 import resource
 
@@ -137,7 +136,7 @@ def limit_job(*, cpu_s: float, memory_mb: int, mapped: int) -> None:
       mapped: bytes of address space that it starts with.
     """
     # The parent's clock decides; this one, which counts ticks, ends what the parent cannot.
-    _lower(resource.RLIMIT_CPU, math.ceil(2 * cpu_s) + 1)
+    _lower(resource.RLIMIT_CPU, int(2 * cpu_s) + 2)
     _lower(resource.RLIMIT_AS, mapped + memory_mb * _MB)
     _lower(resource.RLIMIT_NPROC, 0)
     _lower(resource.RLIMIT_NOFILE, 4)

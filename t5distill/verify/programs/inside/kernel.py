@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Callable
+
+TYPE_CHECKING = False  # see boot.py
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -22,7 +24,6 @@ MNT_DETACH = 2
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP = 1, 4, 22
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
-PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 SECCOMP_MODE_FILTER = 2
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -91,7 +92,10 @@ def prctl(option: int, *values: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability, for good: bounding, ambient, effective, permitted, inheritable."""
+    """Give up every capability, for good: bounding, effective, permitted, inheritable.
+
+    Ambient ones go with those that are permitted.
+    """
     number = 0
     while True:
         try:
@@ -99,8 +103,6 @@ def drop_capabilities() -> None:
         except OSError:
             break  # EINVAL after the last one; EPERM where there were none to give up
         number += 1
-    with contextlib.suppress(OSError):  # kernels before 4.3
-        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     _checked("syscall", ctypes.c_long(_NUMBERS[MACHINE][1]), header, nothing)

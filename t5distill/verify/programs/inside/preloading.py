@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import builtins
-import importlib
 import os
 import sys
-import zlib
-from importlib.abc import Loader
-from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 
-# Every megabyte loaded makes every fork slower: hashlib alone brings four.
+from t5distill.verify.programs.inside.child import NOT_HERE
+
+TYPE_CHECKING = False  # see boot.py
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
+# Most programs import nothing or `math`: theirs is the lightest process, and where one of them
+# imports more after all it is run once more, where there is more.
+BARE = ("math",)
 ARITHMETIC = (
     *("__future__", "abc", "array", "ast", "bisect", "builtins", "calendar", "cmath"),
     *("collections", "collections.abc", "contextlib", "copy", "dataclasses", "datetime"),
@@ -20,6 +24,7 @@ ARITHMETIC = (
     *("sys", "textwrap", "threading", "time", "timeit", "tracemalloc", "traceback", "types"),
     *("typing", "unicodedata", "warnings", "weakref", "_strptime"),
     *("encodings.ascii", "encodings.latin_1", "encodings.unicode_escape", "encodings.utf_16"),
+    "t5distill.formats.wrapping",  # of this project: takes a fence off
 )
 
 # What sympy loads only when it is needed, from a run of its solvers, sums, series and printers.
@@ -35,13 +40,32 @@ ALGEBRA = (
 _LEFT_OUT = {"tests", "benchmarks", "testing", "plotting", "_antlr", "__pycache__", "libgmpy"}
 
 
-class Shelf(Loader):
+class Elsewhere:
+    """Ends the process of a program that wants what a larger supervisor may have.
+
+    Args:
+      packages: what that one has; None: perhaps anything.
+    """
+
+    def __init__(self, packages: tuple[str, ...] | None):
+        self._packages = packages
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """End the process, with a code that the supervisor knows, or find nothing."""
+        if self._packages is None or name in self._packages:
+            os._exit(NOT_HERE)
+
+
+class Shelf:
     """The rest of a package, as compressed source in memory: imported at a program's own expense.
 
     A finder for `sys.meta_path` and the loader of what it finds.
     """
 
     def __init__(self, packages: dict[str, str]):
+        import zlib
+
+        self._compress, self._decompress = zlib.compress, zlib.decompress
         self._sources: dict[str, tuple[bytes, bool]] = {}
         for name, folder in packages.items():
             self._fill(name, os.path.join(folder, name))
@@ -54,13 +78,16 @@ class Shelf(Loader):
             elif extension == ".py":
                 module = name if stem == "__init__" else f"{name}.{stem}"
                 with open(entry.path, "rb") as f:
-                    self._sources[module] = zlib.compress(f.read(), 1), stem == "__init__"
+                    self._sources[module] = self._compress(f.read(), 1), stem == "__init__"
 
     def find_spec(self, name: str, path: object = None, target: object = None):
         """Find what is on the shelf."""
         if name not in self._sources:
             return None
-        return ModuleSpec(name, self, origin=name, is_package=self._sources[name][1])
+        from importlib.machinery import ModuleSpec
+
+        package = self._sources[name][1]
+        return ModuleSpec(name, self, origin=name, is_package=package)  # pyright: ignore
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Leave it to the import system."""
@@ -68,7 +95,7 @@ class Shelf(Loader):
     def exec_module(self, module) -> None:
         """Run the source."""
         name = module.__name__
-        exec(compile(zlib.decompress(self._sources[name][0]), name, "exec"), module.__dict__)
+        exec(compile(self._decompress(self._sources[name][0]), name, "exec"), module.__dict__)
 
 
 class _Beside:
@@ -79,26 +106,39 @@ class _Beside:
 
     def find_spec(self, name: str, path=None, target=None):
         """Find one of the packages."""
+        from importlib.machinery import PathFinder
+
         folder = self._packages.get(name)
         return PathFinder.find_spec(name, [folder]) if folder else None
 
 
-def preload(packages: dict[str, str], modules: list[str]) -> None:
+def preload(size: str, packages: dict[str, str], modules: list[str]) -> None:
     """Import what programs and jobs need; afterwards only memory is searched.
 
     Args:
-      packages: name and folder of what is not in the standard library: sympy and mpmath, or none.
+      size: one of `sizes.SIZES`.
+      packages: name and folder of sympy and mpmath, for the size that has them.
       modules: modules of this project that carry out jobs.
     """
-    sys.meta_path.append(_Beside(packages))
-    wanted = [*ARITHMETIC, *(ALGEBRA if packages else ())]
-    for name in wanted:
-        importlib.import_module(name)
-    for name in modules:
-        importlib.import_module(name)
+    wanted = {"bare": BARE, "arithmetic": ARITHMETIC, "algebra": (*ARITHMETIC, *ALGEBRA)}[size]
+    rest = Elsewhere(None if size == "bare" else ("sympy", "mpmath"))
+    if packages:
+        sys.meta_path.append(_Beside(packages))
+        rest = Shelf(packages)
+    for name in (*wanted, *modules):
+        __import__(name)
     # What module `site` adds, which did not run.
-    quitter = importlib.import_module("_sitebuiltins").Quitter
+    quitter = sys.modules.get("_sitebuiltins") or __import__("_sitebuiltins")
     for name in ("exit", "quit"):
-        setattr(builtins, name, quitter(name, "Ctrl-D (i.e. EOF)"))
-    sys.meta_path[:] = [BuiltinImporter, FrozenImporter, Shelf(packages)]
+        setattr(builtins, name, quitter.Quitter(name, "Ctrl-D (i.e. EOF)"))
+    if "random" in sys.modules:
+        _seed()
+        os.register_at_fork(after_in_child=_seed)  # after module random's own, which seeds anew
+    built_in, frozen = sys.meta_path[:2]
+    sys.meta_path[:] = [built_in, frozen, rest]
     sys.path[:] = []
+
+
+def _seed() -> None:
+    """A program that draws is judged alike each time."""
+    sys.modules["random"].seed(0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import fractions
 import math
 import sys
-from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from _collections_abc import Mapping, Sequence, Set  # `collections` itself would weigh more
+
+TYPE_CHECKING = False  # see boot.py
+if TYPE_CHECKING:
+    from typing import Any
 
 VALUE_CHARS = 10_000
 _DEPTH = 5
@@ -22,9 +22,8 @@ def render(value: Any, depth: int = 0) -> dict[str, Any]:
     """
     if type(value) in (int, float):
         return _of_number(value)  # nearly all; to ask what else it may be writes to many pages
-    sympy = sys.modules.get("sympy")
-    if sympy is not None and isinstance(value, sympy.Basic | sympy.MatrixBase):
-        return _of_sympy(value, sympy, depth)
+    if _is(value, "sympy", "Basic") or _is(value, "sympy", "MatrixBase"):
+        return _of_sympy(value, sys.modules["sympy"], depth)
     if isinstance(value, str):
         return _text(value.strip())
     if isinstance(value, Mapping):
@@ -32,6 +31,12 @@ def render(value: Any, depth: int = 0) -> dict[str, Any]:
     if isinstance(value, Sequence | Set) and not isinstance(value, bytes | range):
         return _of_several(list(value), depth)
     return _of_number(value)
+
+
+def _is(value: Any, module: str, name: str) -> bool:
+    """Tell whether a value is of a class whose module may not have been imported at all."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, getattr(loaded, name))
 
 
 def _of_number(value: Any) -> dict[str, Any]:
@@ -45,17 +50,17 @@ def _of_number(value: Any) -> dict[str, Any]:
         if value.imag:
             return _none("the answer is a complex number")
         return _of_number(value.real)
-    if isinstance(value, fractions.Fraction):
+    if _is(value, "fractions", "Fraction"):
         if value.denominator == 1:
             return _integer(value.numerator)
         return _both(_integer(value.numerator), _integer(value.denominator))
-    if isinstance(value, decimal.Decimal):
+    if _is(value, "decimal", "Decimal"):
         if not value.is_finite():
             return _not_finite(value)
         return _text(format(value, "f") if abs(value.adjusted()) < 100 else str(value))
-    if isinstance(value, datetime.datetime) and (value.hour or value.minute or value.second):
+    if _is(value, "datetime", "datetime") and (value.hour or value.minute or value.second):
         return _text(value.isoformat(" "))
-    if isinstance(value, datetime.date):
+    if _is(value, "datetime", "date"):
         return _text(value.strftime("%m/%d/") + f"{value.year:04d}")
     return _error(f"an answer of type {type(value).__name__} has no text")
 

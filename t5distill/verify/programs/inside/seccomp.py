@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Mapping
+
+TYPE_CHECKING = False  # see boot.py
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KILL, ALLOW, ERRNO = 0x80000000, 0x7FFF0000, 0x00050000
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06

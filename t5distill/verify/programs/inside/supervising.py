@@ -7,25 +7,27 @@ it claims as its own answer, and nothing else.
 
 from __future__ import annotations
 
-import functools
+import _signal as signal  # pyright: ignore  # see forking.py
 import gc
+import marshal
 import os
 import select
-import signal
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
 
 from t5distill.verify.programs.inside import child, forking, isolating, kernel, preloading
 from t5distill.verify.programs.inside.messages import read_message, write_message
-from t5distill.verify.programs.kinds import KINDS
+
+TYPE_CHECKING = False  # see boot.py
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
 
 
 def supervise(settings: dict[str, Any], commands: int, replies: int) -> None:
     """Load, leave the machine behind, fork the one that serves, and watch."""
-    kinds = {name: k for name, k in KINDS.items() if settings["packages"] or not k.algebra}
-    preloading.preload(settings["packages"], [kind.module for kind in kinds.values()])
-    functions = {name: getattr(sys.modules[k.module], k.function) for name, k in kinds.items()}
+    jobs = settings["jobs"]
+    preloading.preload(settings["size"], settings["packages"], [m for m, _ in jobs.values()])
+    functions = {kind: getattr(sys.modules[m], name) for kind, (m, name) in jobs.items()}
     os.environ.clear()
     mapped = isolating.address_space()
     isolating.become_nobody()
@@ -39,9 +41,12 @@ def supervise(settings: dict[str, Any], commands: int, replies: int) -> None:
         os.close(held)
         try:
             doors = _close_doors(replies, no_namespaces)
-            work = functools.partial(child.work, doors=doors, mapped=mapped)
-            workers = {name: functools.partial(work, run) for name, run in functions.items()}
-            _answer(commands, replies, lifeline, workers)
+
+            def enter(job: Mapping[str, Any], limits: Mapping[str, Any], result: int) -> NoReturn:
+                run = functions[job["kind"]]
+                child.work(run, job, limits, result, doors=doors, mapped=mapped)
+
+            _answer(commands, replies, lifeline, enter)
         finally:
             os._exit(1)
     for fd in (commands, replies, lifeline):
@@ -86,26 +91,22 @@ def _close_doors(replies: int, no_namespaces: str) -> kernel.Filter | None:
     if kernel.LINUX:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     doors, no_seccomp = isolating.program_filter()
-    write_message(
-        replies,
-        {
-            "isolation": _level(namespaces=not no_namespaces, seccomp=doors is not None),
-            "missing": {"namespaces": no_namespaces, "seccomp": no_seccomp},
-        },
-    )
+    hello = {
+        "isolation": _level(namespaces=not no_namespaces, seccomp=doors is not None),
+        "missing": {"namespaces": no_namespaces, "seccomp": no_seccomp},
+    }
+    write_message(replies, marshal.dumps(hello))
     return doors
 
 
-def _answer(
-    commands: int, replies: int, lifeline: int, workers: dict[str, Callable[..., NoReturn]]
-) -> NoReturn:
+def _answer(commands: int, replies: int, lifeline: int, enter: Callable[..., NoReturn]) -> NoReturn:
     """Carry out jobs until a pipe ends.
 
     Args:
       commands: where jobs come from.
       replies: where their verdicts go.
       lifeline: ends with the watcher.
-      workers: for each kind of job, what does it in the process forked for it.
+      enter: carries a job out in the process forked for it.
     """
     guards = select.poll()
     for fd in (lifeline, commands):
@@ -116,11 +117,9 @@ def _answer(
         message = read_message(commands)
         if message is None:
             os._exit(0)
-        job = message["job"]
-        verdict = forking.run(
-            job, message["limits"], ends=(commands, lifeline), enter=workers[job["kind"]]
-        )
-        write_message(replies, {**verdict, "number": message["number"]})
+        number, job, limits = marshal.loads(message)
+        status, detail, said = forking.run(job, limits, ends=(commands, lifeline), enter=enter)
+        write_message(replies, f"{number}\n{status}\n{detail}\n".encode() + said)
 
 
 def _level(*, namespaces: bool, seccomp: bool) -> str:
