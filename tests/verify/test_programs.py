@@ -3,11 +3,13 @@
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
 from t5distill.errors import UserError
 from t5distill.verify import Limits, Outcome, Sandbox, run_program, run_programs
 
+FULL = "namespaces+seccomp"
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "programs.jsonl"
 CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
 
@@ -125,11 +127,12 @@ def test_mistakes_of_the_caller():
         ("def solution():\n    return {'only': 4.5}", "4.5", ["bare"]),
         ("from decimal import Decimal\nans = Decimal('3.30')", "3.30", ["arithmetic"]),
         ("```python\nans = 5\n```", "5", ["arithmetic"]),
-        ("ans = __import__('dateti' + 'me').date(2024, 1, 2)", "01/02/2024",
+        ("ans = __import__('deci' + 'mal').Decimal(7)", "7", ["arithmetic"]),
+        ("try:\n    import numpy\nexcept ImportError:\n    ans = 6", "6", ["arithmetic"]),
+        ("import sympy\nans = sympy.Rational(1, 3)", "1/3", ["algebra"]),
+        # What cannot be seen in the text: `inspect` looks at what is no plain function.
+        ("class C:\n    def answer(self): return 12\nsolution = C().answer", "12",
          ["bare", "arithmetic"]),
-        ("try:\n    __import__('nump' + 'y')\nexcept ImportError:\n    ans = 6", "6",
-         ["bare", "arithmetic"]),
-        ("ans = __import__('sym' + 'py').Rational(1, 3)", "1/3", ["bare", "arithmetic", "algebra"]),
     ],
 )  # fmt: skip
 def test_a_program_runs_where_there_is_what_it_imports(source, value, sizes):
@@ -138,19 +141,73 @@ def test_a_program_runs_where_there_is_what_it_imports(source, value, sizes):
         assert (outcome.value, list(sandbox._engines)) == (value, sizes), outcome
 
 
-def test_a_program_sent_on_has_what_is_left_of_its_time():
+def test_a_program_that_is_run_once_more_has_all_its_time_again():
     source = (
-        "clock = __import__('time').process_time\nbegin = clock()\n"
-        "while clock() < begin + 0.8: pass\n__import__('deci' + 'mal')\n"
+        "total = 0\nfor i in range(4_000_000): total += i\n"
+        "class C:\n    def answer(self): return 12\nsolution = C().answer"
     )
-    with Sandbox(Limits(cpu_s=1)) as sandbox:
-        assert sandbox.run({"kind": "program", "source": source}).status == "timeout"
+    with Sandbox() as sandbox:
+        sandbox.run({"kind": "program", "source": source})
+        needed = sandbox.run({"kind": "program", "source": source})
+        assert (needed.value, list(sandbox._engines)) == ("12", ["bare", "arithmetic"])
 
 
 @pytest.mark.parametrize("modules", ["os", "os, decimal", "os, sympy"])
 def test_a_program_that_only_says_that_it_needs_more(modules):
-    source = f"import {modules}\nos._exit(73)"
-    for text in (source, "__import__('o' + 's')._exit(73)"):
-        outcome = run_program(text)
-        assert (outcome.status, outcome.value) == ("error", None)
-        assert outcome.detail == "ended itself without an answer"
+    outcome = run_program(f"import {modules}\nos._exit(73)")
+    assert (outcome.status, outcome.value, outcome.isolation) == ("error", None, FULL)
+    assert outcome.detail == "ended itself without an answer, exit code 73"
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("import signal, zlib\nans = zlib.crc32(b'abc')", "891568578"),
+        ("from pathlib import PurePath\nans = str(PurePath('a') / 'b')", "a/b"),
+        ("import urllib.parse\nans = urllib.parse.quote('a b')", "a%20b"),
+        ("import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.detach(), line_buffering=True)\n"
+         "print(19)", "19"),
+        ("class S(str):\n    def strip(self): return self\n"
+         "    def replace(self, *_): raise TypeError\nans = S('5')", "5"),
+        ("ans = 'a\\0b'", "a\ufffdb"),
+    ],
+)  # fmt: skip
+def test_what_an_attacker_found(source, value):
+    outcome = run_program(source)
+    assert (outcome.status, outcome.value) == ("value", value), outcome
+
+
+class Text(str):
+    pass
+
+
+class Number(float):
+    pass
+
+
+@pytest.mark.parametrize("source", [np.str_("ans = 1"), Text("ans = 1")])
+@pytest.mark.parametrize("cpu_s", [np.float64(5), Number(5)])
+def test_what_only_looks_like_a_text_or_a_number(source, cpu_s):
+    assert run_program(source, cpu_s=cpu_s).value == "1"
+
+
+def test_a_job_that_cannot_be_sent_harms_no_supervisor():
+    with Sandbox() as sandbox:
+        sandbox.run({"kind": "program", "source": "ans = 1"})
+        engine = sandbox._engines["bare"]
+        with pytest.raises(TypeError):
+            sandbox.run({"kind": "program", "source": "ans = 1", "more": object()})
+        assert sandbox.run({"kind": "program", "source": "ans = 2"}).value == "2"
+        assert sandbox._engines["bare"] is engine
+
+
+def test_nothing_is_left_of_the_program_before():
+    looking = (
+        "import gc, sys\nframe, found = sys._getframe(), []\n"
+        "while frame:\n    found.append(repr(list(frame.f_locals.values())))\n"
+        "    frame = frame.f_back\nfound = ''.join(found)\n"
+        "ans = 'pla' + 'nted' in found or 'nted-' + 'secret' in found"
+    )
+    with Sandbox() as sandbox:
+        sandbox.run({"kind": "program", "source": "import sys\nans = 'pla' + 'nted-secret'"})
+        assert sandbox.run({"kind": "program", "source": looking}).value == "False"

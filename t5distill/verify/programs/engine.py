@@ -94,9 +94,9 @@ class Engine:
         """Return what came of a job; raise Gone where there is no answer."""
         self._number += 1
         bounds = {
-            "cpu_s": limits.cpu_s,
-            "clock_s": limits.clock_s,
-            "memory_mb": limits.memory_mb,
+            "cpu_s": float(limits.cpu_s),
+            "clock_s": float(limits.clock_s),
+            "memory_mb": float(limits.memory_mb),
         }
         self._send((self._number, dict(job), bounds))
         reply = replies.read(self._receive(limits.clock_s + GRACE_S), limits)

@@ -11,7 +11,8 @@ BARE, ARITHMETIC, ALGEBRA = SIZES = ("bare", "arithmetic", "algebra")
 
 _SYMPY = re.compile(r"\b(?:sympy|mpmath)\b")
 _MATH = re.compile(r"^[ \t]*(?:import[ \t]+math|from[ \t]+math[ \t]+import\b.*)[ \t]*$", re.M)
-_MORE = re.compile(r"\bimport\b|```|~~~|\A\n*[ \t]")
+# Whatever could import, by its name or in a roundabout way, or stands in a wrapping.
+_MORE = re.compile(r"import|__|\beval\b|\bexec\b|\bcompile\b|attr\b|```|~~~|\A\n*[ \t]")
 
 
 class Kind(NamedTuple):
@@ -38,9 +39,9 @@ KINDS = {
 
 
 def size_of(source: str) -> str:
-    """Guess the size that a program needs; a wrong guess costs time and nothing else.
+    """Guess the size that a program needs.
 
-    A program that turns out to need more ends there, and is run again in the next size.
+    A program that turns out to need more than the least ends there, and is run once more.
     """
     if _SYMPY.search(source):
         return ALGEBRA

@@ -11,6 +11,8 @@ SOURCE_CHARS = 100_000
 class Limits:
     """Bounds of one job. The verdict `timeout` is decided by processor time.
 
+    A program that is run once more, see `kinds.size_of`, has them twice.
+
     Attributes:
       cpu_s: processor seconds, however long the machine takes to grant them.
       wall_s: seconds on the clock, for a program that waits instead of working; by default so much

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from t5distill.verify.outcomes import STATUSES, Outcome
 from t5distill.verify.programs.inside.messages import ELSEWHERE, SAID
+from t5distill.verify.programs.inside.rendering import VALUE_CHARS
 from t5distill.verify.programs.limits import Limits
 
 _KNOWN = {"timeout", "memory", "rejected", "error"}  # to the supervisor
@@ -47,7 +48,8 @@ def _claimed(said: bytes, limits: Limits) -> Outcome:
         status, text, end = said.decode().split("\0")
     except ValueError:
         status, text, end = "", "", ""
-    if status not in _CLAIMS or end or (status == "value" and not text):
+    fits = 0 < len(text) <= VALUE_CHARS if status == "value" else True
+    if status not in _CLAIMS or end or not fits:
         return Outcome(status="error", detail="its answer is not in the form of one")
     return _outcome(status, text, limits)
 

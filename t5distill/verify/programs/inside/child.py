@@ -94,7 +94,11 @@ def say(message: Mapping[str, str | None]) -> NoReturn:
 
     It is the status and the value, or where there is none the detail, each with a NUL at its end.
     """
-    text = (message.get("value") or message.get("detail") or "").replace("\0", "\ufffd")
+    text = message.get("value")
+    if text is None:
+        text = message.get("detail") or ""
+    # The text may be of a class of the program's own, with methods of its own.
+    text = str.replace(text, "\0", "\ufffd")
     rest = f"{message['status']}\0{text}\0".encode("utf-8", "replace")
     while rest:
         rest = rest[os.write(RESULT_FD, rest) :]

@@ -83,15 +83,22 @@ def _answer(names: dict[str, Any]) -> dict[str, Any]:
         found = names.get(name)
         if found is not None and not isinstance(found, FUNCTION | type):
             return render(found)
-    if not _SCREEN.closed:
-        _SCREEN.flush()
-    printed = _OUTPUT.last_line()
+    printed = _printed()
     if printed:
         return render(printed)
     return {
         "status": "none",
         "detail": "it neither returns from solution(), nor sets ans or answer, nor prints",
     }
+
+
+def _printed() -> str:
+    """Return the last line that was printed."""
+    try:
+        _SCREEN.flush()
+    except ValueError:  # it closed its own output, or took it apart
+        return _OUTPUT.last_line()
+    return _OUTPUT.last_line()
 
 
 def _needs_arguments(function: Callable[..., Any]) -> bool:

@@ -137,7 +137,7 @@ def limit_job(*, cpu_s: float, memory_mb: int, mapped: int) -> None:
     """
     # The parent's clock decides; this one, which counts ticks, ends what the parent cannot.
     _lower(resource.RLIMIT_CPU, int(2 * cpu_s) + 2)
-    _lower(resource.RLIMIT_AS, mapped + memory_mb * _MB)
+    _lower(resource.RLIMIT_AS, int(mapped + memory_mb * _MB))
     _lower(resource.RLIMIT_NPROC, 0)
     _lower(resource.RLIMIT_NOFILE, 4)
 

@@ -11,6 +11,7 @@ from t5distill.verify.programs.inside.child import NOT_HERE
 TYPE_CHECKING = False  # see boot.py
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
+    from typing import NoReturn
 
 # Most programs import nothing or `math`: theirs is the lightest process, and where one of them
 # imports more after all it is run once more, where there is more.
@@ -24,6 +25,9 @@ ARITHMETIC = (
     *("sys", "textwrap", "threading", "time", "timeit", "tracemalloc", "traceback", "types"),
     *("typing", "unicodedata", "warnings", "weakref", "_strptime"),
     *("encodings.ascii", "encodings.latin_1", "encodings.unicode_escape", "encodings.utf_16"),
+    # Of these some parts compute: quote a text, sum up bytes, name a signal.
+    *("importlib.abc", "importlib.resources", "pathlib", "signal", "tempfile", "urllib.parse"),
+    "zlib",
     "t5distill.formats.wrapping",  # of this project: takes a fence off
 )
 
@@ -41,19 +45,11 @@ _LEFT_OUT = {"tests", "benchmarks", "testing", "plotting", "_antlr", "__pycache_
 
 
 class Elsewhere:
-    """Ends the process of a program that wants what a larger supervisor may have.
+    """Finds no module: perhaps a larger supervisor does."""
 
-    Args:
-      packages: what that one has; None: perhaps anything.
-    """
-
-    def __init__(self, packages: tuple[str, ...] | None):
-        self._packages = packages
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """End the process, with a code that the supervisor knows, or find nothing."""
-        if self._packages is None or name in self._packages:
-            os._exit(NOT_HERE)
+    def find_spec(self, name: str, path: object = None, target: object = None) -> NoReturn:
+        """End the process, with a code that the supervisor knows."""
+        os._exit(NOT_HERE)
 
 
 class Shelf:
@@ -116,15 +112,13 @@ def preload(size: str, packages: dict[str, str], modules: list[str]) -> None:
     """Import what programs and jobs need; afterwards only memory is searched.
 
     Args:
-      size: one of `sizes.SIZES`.
+      size: one of `kinds.SIZES`.
       packages: name and folder of sympy and mpmath, for the size that has them.
       modules: modules of this project that carry out jobs.
     """
     wanted = {"bare": BARE, "arithmetic": ARITHMETIC, "algebra": (*ARITHMETIC, *ALGEBRA)}[size]
-    rest = Elsewhere(None if size == "bare" else ("sympy", "mpmath"))
-    if packages:
-        sys.meta_path.append(_Beside(packages))
-        rest = Shelf(packages)
+    sys.meta_path.append(_Beside(packages))
+    rest = Elsewhere() if size == "bare" else Shelf(packages)
     for name in (*wanted, *modules):
         __import__(name)
     # What module `site` adds, which did not run.

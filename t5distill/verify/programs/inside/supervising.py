@@ -120,6 +120,7 @@ def _answer(commands: int, replies: int, lifeline: int, enter: Callable[..., NoR
         number, job, limits = marshal.loads(message)
         status, detail, said = forking.run(job, limits, ends=(commands, lifeline), enter=enter)
         write_message(replies, f"{number}\n{status}\n{detail}\n".encode() + said)
+        del message, job, said  # the next program could look for them
 
 
 def _level(*, namespaces: bool, seccomp: bool) -> str:
