@@ -48,6 +48,7 @@ setuptools.setup(
             "scipy",
             "safetensors",
             "tokenizers",
+            "trustme",  # a certificate for the loopback Cloud Storage
         ],
         "check": ["ruff", "pyright"],
         "bench": ["torch", "transformers", "httpx", "psutil"],

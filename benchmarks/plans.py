@@ -67,12 +67,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     folder = pathlib.Path(args.workdir)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [row for row in ROWS if not args.only or args.only in row.name]
-    made = {row: _plan(row, folder / f"{row.name}.json") for row in rows}
+    made = {row: p for row in rows if (p := _plan(row, folder / f"{row.name}.json"))}
     print("\n" + "\n".join(_table(made)))
     return {row.name: figures for row, figures in made.items()}
 
 
-def _plan(row: Row, path: pathlib.Path) -> dict[str, Any]:
+def _plan(row: Row, path: pathlib.Path) -> dict[str, Any] | None:
+    """Return the figures of a row, None where the compiler itself breaks."""
     if not path.is_file():
         command = [
             *(sys.executable, "-m", "t5distill", "plan", "--model", row.model),
@@ -81,7 +82,11 @@ def _plan(row: Row, path: pathlib.Path) -> dict[str, Any]:
             *(f"--gin.MICROBATCHES={row.microbatches}", "--out", str(path)),
         ]
         # 1 says that a step does not fit, which is a figure too.
-        if subprocess.run(command, check=False).returncode not in (0, 1):
+        code = subprocess.run(command, check=False).returncode
+        if code < 0:
+            print(f"{row.name}: the compiler broke with signal {-code}; no row for it")
+            return None
+        if code not in (0, 1):
             raise SystemExit(f"`{' '.join(command)}` failed")
     return json.loads(path.read_text())
 

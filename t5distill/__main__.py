@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 
-from t5distill import __version__
+from t5distill import __version__, places
 from t5distill.errors import UserError
 
 COMMANDS = {
@@ -88,6 +88,12 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except Exception as e:
+        told = places.said(e)
+        if told is None:
+            raise
+        print(f"t5distill {args.command}: {told}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

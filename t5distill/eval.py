@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from t5distill import gin_files, runtime
+from t5distill import gin_files, places, runtime
 
 if TYPE_CHECKING:
     from t5distill.decoder import Decoder
@@ -37,8 +37,6 @@ def run(args: argparse.Namespace) -> None:
 
 def evaluate(*, decoder: Decoder, output_dir: str) -> None:
     """Write predictions, verdicts and scores of every set to `output_dir`/{task}-{split}/."""
-    import pathlib
-
     import gin
     import jax
 
@@ -48,7 +46,7 @@ def evaluate(*, decoder: Decoder, output_dir: str) -> None:
     record = runtime.describe_run()
     students = decoder.load()
     for each in decoder.sets():
-        out = pathlib.Path(output_dir) / f"{each.task}-{decoder.split}"
+        out = places.place(output_dir) / f"{each.task}-{decoder.split}"
         with runtime.Stop().listening() as stop:
             line = decoder.decode(students, each, out / "predictions.jsonl", stop)
         if leads:

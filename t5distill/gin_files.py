@@ -22,6 +22,7 @@ import gin
 from gin import config_parser
 
 import t5distill
+from t5distill import places
 from t5distill.errors import UserError, suggest
 
 _DYNAMIC = "__gin__.dynamic_registration"
@@ -166,6 +167,10 @@ def search_roots(extra: Iterable[str] = ()) -> list[pathlib.Path]:
 
 def find(name: str, roots: Sequence[pathlib.Path]) -> pathlib.Path:
     """Return the first file of that name below `roots`; raise UserError without one."""
+    if places.is_remote(name):
+        if not places.place(name).is_file():
+            raise UserError(f"{name}: no such gin file")
+        return places.place(name)
     for root in roots:
         if (root / name).is_file():
             return root / name

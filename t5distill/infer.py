@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from t5distill import gin_files, runtime
+from t5distill import gin_files, places, runtime
 
 if TYPE_CHECKING:
     from t5distill.decoder import Decoder
@@ -37,12 +37,10 @@ def run(args: argparse.Namespace) -> None:
 
 def infer(*, decoder: Decoder, output_dir: str) -> None:
     """Decode every set of a task or mixture into `output_dir`/{task}-{split}.jsonl."""
-    import pathlib
-
     import gin
     import jax
 
-    out = pathlib.Path(output_dir)
+    out = places.place(output_dir)
     record = runtime.describe_run()
     students = decoder.load()
     lines, sets = [], decoder.sets()

@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run every stage, then tell what was learnt; return 1 where the teacher was not done."""
+    from t5distill import places
     from t5distill.errors import UserError
     from t5distill.records import write_json
 
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--{flag} is {getattr(args, name)}, wanted a share in [0, 1)")
     if min(args.sizes) < 1 or (args.train_steps is not None and args.train_steps < 1):
         raise UserError("wanted --sizes and --train-steps of at least 1")
+    if places.is_remote(args.workdir):
+        raise UserError(f"--workdir {args.workdir}: wanted a folder on this machine")
     _check_packages()
     work = pathlib.Path(args.workdir).resolve()
     _claim(work, args)

@@ -16,7 +16,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from t5distill import places
 from t5distill.errors import UserError
+from t5distill.places import Path
 
 KINDS = ("numeric", "choice", "yes_no", "date", "string", "latex")
 OUTCOMES = (
@@ -31,8 +33,6 @@ OUTCOMES = (
 )
 STYLES = ("answer", "cot", "socratic", "program", "equation", "key_points")
 SPLITS = ("train", "validation", "test")
-
-Path = str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,12 +185,12 @@ def read_jsonl(cls: type[Record], path: Path) -> Iterator[Record]:
     Raises:
       UserError: the file is missing, is not UTF-8, or a line is not such a record (file and line).
     """
-    path = pathlib.Path(path)
+    path = places.place(path)
     if path.is_dir():
         raise UserError(f"{path}: a folder; wanted a file, JSON Lines of {cls.__name__}")
     if not path.is_file():
         raise UserError(f"{path}: no such file; wanted JSON Lines of {cls.__name__}")
-    with open(path, "rb") as f:
+    with places.reading(path) as f:
         for number, raw in enumerate(f, start=1):
             if not raw.strip():
                 continue
@@ -236,9 +236,12 @@ def write_jsonl(path: Path, records: Iterable[Problem | Chain | Prediction | Ver
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Any]:
     """Open a text file that takes its name only when the block ends without an exception."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = places.place(path)
+    remote = places.is_remote(path)
+    if not remote:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    folder = None if remote else path.parent
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
     try:
         # newline="" keeps "\r" and U+0085 inside strings as they are (json escapes only "\n").
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as f:
@@ -246,7 +249,7 @@ def atomic_write(path: Path) -> Iterator[Any]:
             f.flush()
             os.fsync(f.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        places.move(pathlib.Path(temporary), path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -262,10 +265,10 @@ def write_json(path: Path, obj: Any) -> None:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
-    with open(path, "rb") as f:
+    with places.reading(path) as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def data_dir() -> pathlib.Path:
     """Return the root of prepared data: `$T5DISTILL_DATA_DIR`, or `./data`."""
-    return pathlib.Path(os.environ.get("T5DISTILL_DATA_DIR", "data"))
+    return places.place(os.environ.get("T5DISTILL_DATA_DIR", "data"))

@@ -12,7 +12,6 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import pathlib
-import shutil
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from t5distill import formats
+from t5distill import formats, places
 from t5distill.curate import spool, staging, tfds_writer
 from t5distill.curate.counts import Line, Tally
 from t5distill.curate.filtering import KEPT, NEGATIVE, REJECTED, Filter, Rules
@@ -92,7 +91,7 @@ def curate_set(
         about["isolation"] = execution.isolation()
     name = tfds_writer.set_name(*kinds)
     tfds_writer.check_name(name)
-    directory = pathlib.Path(out) if out else data_dir() / "chains" / name
+    directory = places.place(out) if out else data_dir() / "chains" / name
     tally = Tally()
     with staging.staging(directory, "curate") as folder:
         chains = itertools.chain([head], chains)
@@ -242,10 +241,10 @@ def _write_lines(
 def _none_kept(folder: pathlib.Path, directory: pathlib.Path, report: dict[str, Any]) -> str:
     """Put the rejected chains where they can be looked at; return what to tell the user."""
     place = directory / _NONE_KEPT
-    place.mkdir(exist_ok=True)
+    place.mkdir(exist_ok=True, parents=True)
     for name in FILES.values():
         if (folder / name).exists():
-            os.replace(folder / name, place / name)
+            places.move(folder / name, place / name)
     write_json(place / REPORT, report)
     return f"none of {report['in']} chains was kept ({report['rejected']}); {place} says why"
 
@@ -259,12 +258,12 @@ def _check_targets(directory: pathlib.Path) -> None:
 
 def _take_place(folder: pathlib.Path, directory: pathlib.Path, report: dict[str, Any]) -> None:
     """Move the files to where they belong; the report, with their hashes, comes last."""
-    shutil.rmtree(directory / _NONE_KEPT, ignore_errors=True)
+    places.remove_tree(directory / _NONE_KEPT)
     hashes = {}
     for name in FILES.values():
         if (folder / name).exists():
             hashes[name] = file_sha256(folder / name)
-            os.replace(folder / name, directory / name)
+            places.move(folder / name, directory / name)
         else:
             (directory / name).unlink(missing_ok=True)
     write_json(directory / REPORT, {**report, "sha256": hashes})

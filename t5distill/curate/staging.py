@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from t5distill import places
+
 _JUST_MADE_S = 1.0
 
 
@@ -19,7 +21,12 @@ def staging(parent: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
     """Give an empty folder `parent/.name.*` to write into; it is gone afterwards.
 
     Those that killed processes left behind are removed. A living process holds a lock on its own.
+    For a place in a bucket the folder is among this machine's temporary files.
     """
+    if places.is_remote(parent):
+        with tempfile.TemporaryDirectory(prefix=f"t5distill.{name}.") as temporary:
+            yield pathlib.Path(temporary)
+        return
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob(f".{name}.*"):
         with contextlib.suppress(OSError):
@@ -47,8 +54,19 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
         os.close(handle)
 
 
-def replace(new: pathlib.Path, old: pathlib.Path) -> None:
-    """Give the folder `new` the name of `old`, which goes."""
+def replace(new: pathlib.Path, old: pathlib.Path, *, last: str) -> None:
+    """Give the folder `new` the name of `old`, which goes.
+
+    Args:
+      new: whole, on this machine.
+      old: perhaps in a bucket, and perhaps not there.
+      last: the file by which a reader in a bucket knows that all is there.
+    """
+    if places.is_remote(old):
+        (old / last).unlink(missing_ok=True)
+        places.remove_tree(old)
+        places.upload(new, old, last=last)
+        return
     if not old.exists():
         os.replace(new, old)
         return
@@ -65,6 +83,8 @@ def replace(new: pathlib.Path, old: pathlib.Path) -> None:
 
 def restore(old: pathlib.Path) -> None:
     """Bring back a folder that had stepped aside when a process was killed in `replace`."""
+    if places.is_remote(old):
+        return
     aside = _aside(old)
     if aside.exists() and not old.exists():
         os.replace(aside, old)

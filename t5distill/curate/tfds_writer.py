@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from t5distill import __version__, quiet, records
+from t5distill import __version__, places, quiet, records
 from t5distill.curate import spool, staging
 from t5distill.errors import UserError
 from t5distill.records import Chain, Problem
@@ -69,19 +69,16 @@ def write_tfds(
       UserError: the name is no set's name, there are no pairs, or a chain is of another problem.
     """
     check_name(name)
-    root = pathlib.Path(root) if root is not None else records.data_dir() / "tfds"
-    if "://" in os.fspath(root) or root.parts[:1] in (("gs:",), ("s3:",)):
-        raise UserError(f"{root}: sets are written to local disks; write there and copy the folder")
-    root.mkdir(parents=True, exist_ok=True)
+    root = places.place(root) if root is not None else records.data_dir() / "tfds"
     staging.restore(root / name)
     with staging.staging(root, name) as folder:
         with spool.Spool(folder / "spool.db", _SCHEMA) as examples:
             manifest = _gather(examples, pairs)
             if not manifest["examples"]["train"]:
                 raise UserError(f"no chains to write to {root / name}")
-            manifest |= {"name": name, "sources": [_source(pathlib.Path(p)) for p in sources]}
+            manifest |= {"name": name, "sources": [_source(places.place(p)) for p in sources]}
             _write_set(folder / "set", name, examples, manifest)
-        staging.replace(folder / "set", root / name)
+        staging.replace(folder / "set", root / name, last=f"{VERSION}/{MANIFEST}")
     return root / name / VERSION
 
 

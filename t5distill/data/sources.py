@@ -194,19 +194,8 @@ def _gold_pairs(path: str, stamp: tuple[int, int], style: str) -> tuple[tuple[st
 
 
 def read_problems(path: str) -> list[Problem]:
-    """Read a file of problems, on this machine or in a bucket."""
-    if "://" not in path:
-        return list(records.read_jsonl(Problem, path))
-    problems = []
-    with tf.io.gfile.GFile(path, "rb") as f:
-        for number, line in enumerate(f.read().split(b"\n"), start=1):
-            if not line.strip():
-                continue
-            try:
-                problems.append(records.from_object(Problem, json.loads(line)))
-            except ValueError as e:
-                raise UserError(f"{path}:{number}: not a Problem: {e}") from e
-    return problems
+    """Read a file of problems."""
+    return list(records.read_jsonl(Problem, path))
 
 
 def curated_manifest(name: str) -> dict[str, Any] | None:
@@ -233,8 +222,7 @@ def _problem_file(benchmark: str, split: str) -> str:
 
 def under_root(*parts: str) -> str:
     """Return a path under the root of prepared data, which may be a bucket."""
-    root = os.environ.get("T5DISTILL_DATA_DIR", "")
-    return os.path.join(root if "://" in root else os.fspath(records.data_dir()), *parts)
+    return os.fspath(records.data_dir().joinpath(*parts))
 
 
 def _stamp(path: str, benchmark: str) -> tuple[int, int]:

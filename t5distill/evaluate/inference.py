@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from t5distill.errors import UserError
 from t5distill.evaluate.rounds import Decoding, Generator, Rounds, Turns
 from t5distill.evaluate.store import Store
 from t5distill.formats.conversation import Talk
+from t5distill.places import place
 from t5distill.records import Path, Prediction, Problem, from_object, read_jsonl, to_json
 
 
@@ -84,7 +84,7 @@ def infer(
     settings = _settings(student, first, problems, style, decoding, pool)
     store = None
     if jax.process_index() == 0:
-        store = Store(pathlib.Path(out_path), settings)
+        store = Store(place(out_path), settings)
     known, complete = _shared(store)
     if complete:
         return Inference(problems=len(problems), reused=len(problems), tokens=0, wall_s=0.0)

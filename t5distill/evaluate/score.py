@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 
+from t5distill.places import place
 from t5distill.verify import execution
 
 HELP = "Judge predictions against problems; write verdicts.jsonl and scores.json."
@@ -130,10 +131,10 @@ def results_folder(path: str, *inputs: str | None) -> pathlib.Path:
     """Return where results go; raise where they would replace a file that they come from."""
     from t5distill.errors import UserError
 
-    out = pathlib.Path(path)
+    out = place(path)
     written = {(out / name).resolve() for name in ("verdicts.jsonl", "scores.json")}
     for read in inputs:
-        if read is not None and pathlib.Path(read).resolve() in written:
+        if read is not None and place(read).resolve() in written:
             raise UserError(
                 f"--out {path} would replace {read}, which is read; wanted another folder"
             )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
 
-from t5distill import formats, verify
+from t5distill import formats, places, verify
 from t5distill.errors import UserError
 from t5distill.evaluate import statistics, voting
 from t5distill.records import (
@@ -40,7 +39,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     Raises:
       UserError: the file is missing or a line is neither (file and line).
     """
-    path = pathlib.Path(path)
+    path = places.place(path)
     if path.is_dir():
         raise UserError(f"{path}: a folder; wanted one of its files of predictions")
     if not path.is_file():
@@ -48,7 +47,7 @@ def read_predictions(path: Path) -> list[Prediction]:
             f"{path}: no such file; wanted predictions as `t5distill infer` writes them"
         )
     predictions = []
-    with open(path, "rb") as f:
+    with places.reading(path) as f:
         for number, raw in enumerate(f, start=1):
             if not raw.strip():
                 continue

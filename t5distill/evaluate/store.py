@@ -2,7 +2,8 @@
 
 NAME.jsonl            predictions in the problems' order, written once all are there
 NAME.settings.json    what they depend on; an equal run takes the file as it is
-NAME.jsonl.partial    while running: the settings, then one line for each turn of a problem
+NAME.jsonl.partial    while running: the settings, then one line for each turn of a problem (in a
+                      bucket NAME.jsonl.partial-00000 and so on)
 NAME.old.…            the same of the last run that had other settings
 """
 
@@ -11,11 +12,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from typing import Any
 
+from t5distill.evaluate.journal import journal
 from t5distill.evaluate.rounds import Turns
 from t5distill.records import Prediction, from_object, to_json, write_json, write_jsonl
 
@@ -28,11 +29,10 @@ class Store:
         self.out = out
         self.settings = settings
         self.settings_path = out.with_suffix(".settings.json")
-        self.partial_path = out.with_name(out.name + ".partial")
+        self._partial = journal(out.with_name(out.name + ".partial"))
         self.complete = self._is_complete()
         self.turns: dict[int, Turns] = {}
         self._good_bytes = 0
-        self._partial: IO[bytes] | None = None
         self.set_aside: list[pathlib.Path] = []
         if not self.complete:
             self._read_partial()
@@ -48,10 +48,7 @@ class Store:
 
     def _read_partial(self) -> None:
         """Take over the whole lines of a run that was cut off, if its settings were the same."""
-        try:
-            lines = self.partial_path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return
+        lines = self._partial.read().split(b"\n")
         # What follows the last newline is the line that was being written.
         for i, line in enumerate(lines[:-1]):
             try:
@@ -80,30 +77,34 @@ class Store:
         if self.complete:
             yield
             return
-        self.partial_path.parent.mkdir(parents=True, exist_ok=True)
         if not self._good_bytes:
-            self._set_aside(self.partial_path)
-        with open(self.partial_path, "ab") as self._partial:
-            self._partial.truncate(self._good_bytes)
+            aside = self._aside(self._partial.path)
+            if self._partial.put_aside(aside):
+                self.set_aside.append(aside)
+        self._partial.begin(self._good_bytes)
+        try:
             if self._good_bytes == 0:
-                self._partial.write(json.dumps(self.settings).encode() + b"\n")
+                self._partial.add(json.dumps(self.settings).encode() + b"\n")
             yield
+        finally:
+            self._partial.close()
 
     def _set_aside(self, *paths: pathlib.Path) -> None:
         """Keep what another run left here as NAME.old.jsonl, one such run long."""
         for path in paths:
             if path.exists():
-                aside = path.with_name(path.name.replace(self.out.stem, f"{self.out.stem}.old", 1))
+                aside = self._aside(path)
                 path.replace(aside)
                 self.set_aside.append(aside)
 
+    def _aside(self, path: pathlib.Path) -> pathlib.Path:
+        return path.with_name(path.name.replace(self.out.stem, f"{self.out.stem}.old", 1))
+
     def add(self, index: int, turn: int, predictions: list[Prediction]) -> None:
         """Keep one turn of a problem in the partial file."""
-        assert self._partial is not None
         records = ", ".join(map(to_json, predictions))
         line = f'{{"index": {index}, "turn": {turn}, "predictions": [{records}]}}\n'
-        self._partial.write(line.encode())
-        self._partial.flush()
+        self._partial.add(line.encode())
 
     def finish(self, predictions: Iterable[Prediction]) -> None:
         """Write the output, then its settings; an older pair never counts as this one."""
@@ -111,4 +112,4 @@ class Store:
         write_jsonl(self.out, predictions)
         digest = hashlib.sha256(self.out.read_bytes()).hexdigest()
         write_json(self.settings_path, {"settings": self.settings, "sha256": digest})
-        os.unlink(self.partial_path)
+        self._partial.remove()

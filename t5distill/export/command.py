@@ -10,6 +10,8 @@ import resource
 import time
 from collections.abc import Iterator
 
+from t5distill import places
+
 HELP = (
     "Write a student as a Hugging Face directory (weights, tokenizer, model card; transformers "
     "loads it as it stands) or as a T5X checkpoint. Reads t5distill's, T5X's and Hugging Face's "
@@ -109,7 +111,7 @@ def _t5x(args, weights) -> tuple[os.PathLike, int]:
     out = checkpoints.checkpoint_path(args.out, step)
     if out.exists():
         raise UserError(f"{out} is there already; give another --out, or delete it")
-    if "://" in args.out:
+    if places.is_remote(args.out):
         # What a bucket holds is not renamed: the files are written in their place.
         return out, t5x_format.write(out, weights.arrays, step=step, dtype=args.dtype)
     with _new_folder(pathlib.Path(out)) as part:
@@ -122,12 +124,12 @@ def _huggingface(args, weights) -> tuple[pathlib.Path, int]:
     from t5distill.errors import UserError
     from t5distill.export import huggingface, model_card
 
-    if "://" in args.out:
-        raise UserError(f"--out {args.out}: wanted a local folder, to be copied from there")
-    out = pathlib.Path(args.out).resolve()
+    out = places.place(args.out)
+    if not places.is_remote(out):
+        out = out.resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already; give another --out, or delete it")
-    scores = [model_card.scores_of(pathlib.Path(folder)) for folder in args.scores]
+    scores = [model_card.scores_of(places.place(folder)) for folder in args.scores]
     kind, model = _vocabulary(args, weights)
     with _new_folder(out) as part:
         huggingface.write_configs(weights, part, dtype=args.dtype, kind=kind)
@@ -148,6 +150,9 @@ def _new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
 
     with staging(out.parent, out.name) as part:
         yield part
+        if places.is_remote(out):
+            places.upload(part, out, last="config.json")
+            return
         try:
             part.rename(out)
         except OSError as e:
@@ -156,8 +161,6 @@ def _new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _vocabulary(args, weights) -> tuple[str, pathlib.Path | None]:
     """Return the kind of vocabulary and its SentencePiece model, which ByT5 has none of."""
-    from etils import epath
-
     from t5distill.errors import UserError
     from t5distill.formats import vocabulary
 
@@ -171,8 +174,8 @@ def _vocabulary(args, weights) -> tuple[str, pathlib.Path | None]:
     if args.vocab not in (None, kind):
         raise UserError(f"--vocab is {args.vocab}, but {weights.where} says {kind}; leave it out")
     if named and args.vocab_path:
-        given = pathlib.Path(args.vocab_path)
-        if not given.is_file() or not path or given.read_bytes() != epath.Path(path).read_bytes():
+        given = places.place(args.vocab_path)
+        if not given.is_file() or not path or given.read_bytes() != places.place(path).read_bytes():
             raise UserError(
                 f"--vocab_path {given} is not the vocabulary of {weights.where}, {path}; leave it "
                 "out"
@@ -190,4 +193,4 @@ def _vocabulary(args, weights) -> tuple[str, pathlib.Path | None]:
         )
     if kind == "byt5":
         return kind, None
-    return kind, pathlib.Path(vocabulary.model_file(kind, path))
+    return kind, places.place(vocabulary.model_file(kind, path))

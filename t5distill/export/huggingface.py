@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from t5distill import places
 from t5distill.errors import UserError
 from t5distill.export import tokenizer
 from t5distill.formats import vocabulary
@@ -97,8 +98,9 @@ def write_tokenizer(
     if model is None:
         files = tokenizer.byte_tokenizer_files(length)
     else:
-        files = tokenizer.tokenizer_files(model, kind=kind, length=length)
-        shutil.copyfile(model, out / vocabulary.SAVED_MODEL)
+        with places.fetched(model) as local:
+            files = tokenizer.tokenizer_files(local, kind=kind, length=length)
+            shutil.copyfile(local, out / vocabulary.SAVED_MODEL)
     for name, content in files.items():
         _write(out / name, content)
 

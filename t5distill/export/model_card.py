@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from t5distill import __version__, formats
+from t5distill import __version__, formats, places
 from t5distill.errors import UserError
 from t5distill.formats.conversation import Talk
 from t5distill.records import Problem
@@ -119,7 +119,7 @@ def _data(record: Mapping[str, Any]) -> list[str]:
 
 
 def _training(weights: Weights) -> list[str]:
-    folder = pathlib.Path(str(weights.where)).parent
+    folder = places.place(weights.where).parent
     try:
         if weights.kind != "t5distill":
             raise OSError("what lies beside is of another run")

@@ -12,6 +12,7 @@ from typing import Any
 
 from etils import epath
 
+from t5distill import places
 from t5distill.errors import UserError, suggest
 from t5distill.formats import codec
 
@@ -45,10 +46,7 @@ class SentencePieceVocabulary:
     ):
         """Load the model at `path`; raise UserError where it is none of T5's make."""
         self._path = os.fspath(path)
-        if not os.path.isfile(self._path):
-            raise missing_model(self._path)
-        # A vocabulary that was trained again under the same name must not read stale.
-        self._processor = _load_model(self._path, os.stat(self._path).st_mtime_ns)
+        self._processor = _load_model(self._path, _stamp(self._path))
         self._pieces = self._processor.GetPieceSize()
         self._extra_ids = extra_ids
         self._codec = spelling
@@ -194,15 +192,28 @@ def missing_model(path: str) -> UserError:
     )
 
 
+def _stamp(path: str) -> int:
+    """Return the time of a model's last change: one trained again must not read stale.
+
+    What lies in a bucket is read once a process.
+    """
+    if places.is_remote(path):
+        return 0
+    if not os.path.isfile(path):
+        raise missing_model(path)
+    return os.stat(path).st_mtime_ns
+
+
 @functools.cache
-def _load_model(path: str, mtime_ns: int):
+def _load_model(path: str, stamp: int):
     """Return the processor of the model at `path`, as it was at a time."""
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor()
     try:
-        processor.Load(path)
-    except (OSError, RuntimeError) as e:
+        with places.reading(path) as f:
+            processor.LoadFromSerializedProto(f.read())
+    except (OSError, RuntimeError, UserError) as e:
         raise missing_model(path) from e
     found = (processor.pad_id(), processor.eos_id(), processor.unk_id())
     if found != (PAD_ID, EOS_ID, UNK_ID):

@@ -7,7 +7,7 @@ import difflib
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from t5distill import records
+from t5distill import places, records
 from t5distill.errors import UserError
 
 if TYPE_CHECKING:
@@ -82,6 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read or generate, divide, check, write everything or nothing, and say what was written."""
+    if args.raw is None or not places.is_remote(args.raw):
+        return _prepare(args)
+    with places.fetched(args.raw) as raw:
+        return _prepare(argparse.Namespace(**{**vars(args), "raw": str(raw)}))
+
+
+def _prepare(args: argparse.Namespace) -> int:
     from t5distill.problems import benchmarks, publishing, splitting
 
     names = _benchmarks(args.benchmark)
@@ -115,11 +122,8 @@ def _benchmarks(name: str) -> tuple[str, ...]:
 
 
 def _out(given: str | None) -> pathlib.Path:
-    """Return the output folder, which is local."""
-    out = pathlib.Path(given) if given is not None else records.data_dir()
-    if str(out).startswith(("gs:/", "s3:/")):
-        raise UserError(f"{out}: prepare writes to a local folder; give one with --out and copy it")
-    return out
+    """Return the output folder."""
+    return places.place(given) if given is not None else records.data_dir()
 
 
 def _generated(args: argparse.Namespace) -> tuple[dict[str, Splits], dict[str, dict[str, Any]]]:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from typing import Any
 
-from t5distill import __version__, records
+from t5distill import __version__, places, records
 from t5distill.errors import UserError
 from t5distill.problems import source
 from t5distill.problems.benchmarks import Splits
@@ -22,7 +22,8 @@ def publish(out: pathlib.Path, made: dict[str, Splits], notes: dict[str, dict[st
     """Write OUT/BENCHMARK/{train,validation,test}.jsonl and prepare.json for every benchmark.
 
     All of it is written beside its place first, then every folder is exchanged as a whole. Files
-    of the user's own in an existing folder move over into the new one.
+    of the user's own in an existing folder move over into the new one. In a bucket the manifest
+    comes last.
 
     Args:
       out: the folder of all prepared data.
@@ -32,6 +33,13 @@ def publish(out: pathlib.Path, made: dict[str, Splits], notes: dict[str, dict[st
     Raises:
       UserError: the place cannot be written; what stood there is untouched.
     """
+    if places.is_remote(out):
+        with tempfile.TemporaryDirectory(prefix="t5distill.prepare.") as staging:
+            for name, splits in made.items():
+                _write(pathlib.Path(staging, name), name, splits, notes[name])
+            for name in made:
+                places.upload(pathlib.Path(staging, name), out / name, last=MANIFEST)
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".prepare.") as staging:

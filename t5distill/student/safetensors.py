@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from t5distill.errors import UserError
+from t5distill.places import is_remote, place
 from t5distill.student.stored import Stored
 
 _DTYPES: dict[str, Any] = {
@@ -41,11 +42,12 @@ def open_arrays(path: str | os.PathLike[str]) -> dict[str, Stored]:
     Raises:
       UserError: the file is missing, cut off, or no safetensors file.
     """
-    path = pathlib.Path(path)
+    path = place(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; wanted safetensors weights")
-    size = path.stat().st_size
-    with open(path, "rb") as f:
+    with path.open("rb") as f:
+        size = f.seek(0, 2) or f.tell()
+        f.seek(0)
         header_bytes = int.from_bytes(f.read(8), "little")
         if size < 8 or header_bytes > min(size - 8, _MAX_HEADER_BYTES):
             raise UserError(f"{path}: {size} bytes, not a whole safetensors file; fetch it again")
@@ -65,7 +67,7 @@ def open_directory(path: str | os.PathLike[str]) -> dict[str, Stored]:
     Raises:
       UserError: there are no such weights in the directory, or a shard is missing or damaged.
     """
-    path = pathlib.Path(path)
+    path = place(path)
     index = path / "model.safetensors.index.json"
     # transformers takes the one file where both are there.
     if not index.is_file() or (path / "model.safetensors").is_file():
@@ -103,6 +105,10 @@ def _stored(path: pathlib.Path, name: str, entry: Any, start: int, size: int) ->
             return np.empty(shape, dtype)[index]
         # Mapped for this one reading: what stays mapped counts as memory in use.
         count = math.prod(shape)
+        if is_remote(path):
+            with path.open("rb") as f:
+                f.seek(start + begin)
+                return np.frombuffer(f.read(end - begin), dtype).reshape(shape)[index].copy()
         return np.array(np.memmap(path, dtype, "r", start + begin, count).reshape(shape)[index])
 
     return Stored(f"{path}: array {name}", shape, dtype, values)

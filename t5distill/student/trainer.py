@@ -120,7 +120,8 @@ def fit(
                 journal.write(step, evaluated)
             if saves or saver.improves(evaluated):
                 saver.save(step, state.params, state.optimizer, evaluated)
-        if not checkpoints.steps(saver.directory):
+        # What was saved just now may still be under way.
+        if step == 0 and not checkpoints.steps(saver.directory):
             # TRAIN_STEPS is 0: what it began with is the result, to compare trained students with.
             saver.save(step, state.params, state.optimizer, {})
     finally:

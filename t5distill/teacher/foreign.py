@@ -9,18 +9,18 @@ otherwise and with other ids.
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
-import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any, NamedTuple
 
+from t5distill import places
 from t5distill.errors import UserError
+from t5distill.places import Path
 from t5distill.problems.splitting import normalised
 from t5distill.records import Chain, Problem, decoded
-
-Path = str | os.PathLike[str]
 
 # The question of a row, by the first of these fields that it has.
 _QUESTION_FIELDS = ("question", "input")
@@ -58,7 +58,7 @@ def read(
       UserError: a file is not of that form, or the lists are not as long as the rows.
     """
     # "train_CoT_10.json" comes after "train_CoT_9.json", in whatever order a shell named them.
-    paths = sorted(map(pathlib.Path, paths), key=_natural)
+    paths = sorted(map(places.place, paths), key=_natural)
     questions = _lines(rows)
     if all(path.suffix == ".json" for path in paths):
         texts = [[text] for path in paths for text in _list(path)]
@@ -119,11 +119,13 @@ def _list(path: pathlib.Path) -> list[str]:
     return found
 
 
-def _opened(path: Path):
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
-        return open(path, "rb")
+        with places.reading(path) as f:
+            yield f
     except OSError as e:
-        raise UserError(f"{path}: {e.strerror}") from e
+        raise UserError(f"{path}: {e.strerror or e}") from e
 
 
 def _joined(

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from t5distill.errors import UserError
 from t5distill.teacher.rescue import Rescue
-from t5distill.teacher.schema import connect, reading
+from t5distill.teacher.schema import connect, local, reading
 
 # What is there already stays as it is.
 _ADD_ITEM = "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -106,7 +106,7 @@ class Ledger:
         Raises:
           UserError: another process writes to it, it is no ledger, or it cannot be created.
         """
-        self.path = pathlib.Path(path)
+        self.path = local(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _exclusive(self.path)
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import pathlib
 import re
 
 from t5distill.errors import UserError, suggest
@@ -15,6 +14,7 @@ from t5distill.teacher.asking import Asked, Prices, Request, Sampling
 from t5distill.teacher.client import Server, parse_server
 from t5distill.teacher.ledger import Cost
 from t5distill.teacher.prompts.rendering import text_of
+from t5distill.teacher.schema import local
 
 EMBEDDED = "embedded"
 # The openai SDK's connection pool holds no more.
@@ -135,7 +135,7 @@ class Plan:
         return accounts.under_way(self.args.ledger) if self._has_ledger() else set()
 
     def _has_ledger(self) -> bool:
-        return pathlib.Path(self.args.ledger).is_file()
+        return local(self.args.ledger).is_file()
 
 
 def make(args: argparse.Namespace) -> Plan:

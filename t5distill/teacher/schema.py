@@ -8,6 +8,7 @@ import pathlib
 import sqlite3
 from collections.abc import Iterator
 
+from t5distill import places
 from t5distill.errors import UserError
 
 VERSION = 2
@@ -44,6 +45,15 @@ CREATE TABLE batches (
 ALTER TABLE attempts ADD COLUMN batch TEXT;
 CREATE INDEX batched ON attempts (batch) WHERE batch IS NOT NULL;
 """
+
+
+def local(path: places.Path) -> pathlib.Path:
+    """Return the path of a ledger; raise UserError where that is in a bucket."""
+    if places.is_remote(path):
+        raise UserError(
+            f"{path}: a ledger is a database on a local disk; name a file there, and copy it"
+        )
+    return pathlib.Path(path)
 
 
 def connect(path: pathlib.Path) -> sqlite3.Connection:
@@ -95,7 +105,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
     Raises:
       UserError: there is none, or the file is something else.
     """
-    if not pathlib.Path(path).is_file():
+    if not local(path).is_file():
         raise UserError(f"{path}: no such ledger; wanted a file that `t5distill generate` made")
     # Not mode=ro: reading a WAL whose writer died needs its shared-memory file to be made.
     database = sqlite3.connect(path, timeout=60)
