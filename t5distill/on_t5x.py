@@ -16,6 +16,7 @@ from typing import Any
 import flax.core
 import flax.traverse_util
 import jax
+from jax.interpreters import pxla
 from t5x import adafactor, decoding, models, optimizers, utils
 from t5x.examples.t5 import network
 
@@ -25,8 +26,11 @@ from t5distill.data.converters import converter_of, lengths_of
 from t5distill.data.vocabularies import check_size
 from t5distill.decoder import DECODINGS
 from t5distill.errors import UserError, suggest
+from t5distill.formats import vocabulary
 from t5distill.formats.vocabulary import use_vocabulary
 from t5distill.runtime import import_tasks
+from t5distill.student.calculator import Calculator
+from t5distill.student.calculator_steps import Steps, choose, only
 from t5distill.student.optimizers import make_optimizer, make_schedule
 from t5distill.student.t5x_format import is_place
 
@@ -95,7 +99,7 @@ def make_model(
     """
     check_macros()
     use_vocabulary(vocab, vocab_path)
-    vocabulary = data.vocabulary(vocab)
+    task_vocabulary = data.vocabulary(vocab)
     check_size(vocab, vocab_size)
     config = network.T5Config(
         vocab_size=vocab_size,
@@ -112,8 +116,8 @@ def make_model(
     )
     return models.EncoderDecoderModel(
         module=network.Transformer(config),
-        input_vocabulary=vocabulary,
-        output_vocabulary=vocabulary,
+        input_vocabulary=task_vocabulary,
+        output_vocabulary=task_vocabulary,
         optimizer_def=optimizer or _adafactor(),
         decode_fn=decode_fn,
         feature_converter_cls=converter_of(task),
@@ -202,20 +206,65 @@ def begin_afresh(
 
 
 def decode_function(
-    *, decoding_name: str, temperature: float
+    *,
+    decoding_name: str,
+    temperature: float,
+    calculator: bool = False,
+    vocab: str = "t5",
+    vocab_path: str | None = None,
+    vocab_size: int = 0,
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Return T5X's decode function for DECODING.
+    """Return T5X's decode function for DECODING, with the calculator where CALCULATOR says so.
+
+    Args:
+      decoding_name: DECODING.
+      temperature: of `sample`.
+      calculator: whether the exact results of equations are forced, as on t5distill's engine.
+      vocab: the calculator's, as are the other two.
+      vocab_path: its SentencePiece model, or None for the environment's.
+      vocab_size: tokens the network has.
 
     Raises:
-      UserError: an unknown name.
+      UserError: an unknown name, or a calculator for beams.
     """
     if decoding_name not in DECODINGS:
         raise UserError(f"DECODING is {decoding_name!r}; {suggest(decoding_name, DECODINGS)}")
     if decoding_name == "beam":
+        if calculator:
+            raise UserError("CALCULATOR is True, wanted False with DECODING 'beam'")
         return decoding.beam_search
     # Over the whole vocabulary; at temperature 0 T5X decodes greedily.
     chosen = temperature if decoding_name == "sample" else 0.0
-    return functools.partial(decoding.temperature_sample, temperature=chosen, topk=0)
+    sample = functools.partial(decoding.temperature_sample, temperature=chosen, topk=0)
+    if not calculator:
+        return sample
+    rules = Calculator(vocabulary.load(vocab, vocab_path), vocab_size)
+    return functools.partial(sample, logit_callback_fn=_calculating(Steps(rules), chosen))
+
+
+def _calculating(
+    steps: Steps, temperature: float
+) -> Callable[[jax.Array, decoding.SamplingLoopState], jax.Array]:
+    """Return what T5X calls before it takes a token: it leaves one token for each row.
+
+    The rules are of text, so the host decides. Each device asks its own host for its own rows.
+    """
+
+    def decided(logits: jax.Array, state: decoding.SamplingLoopState) -> jax.Array:
+        key = jax.random.fold_in(state.rng, 0)  # T5X splits the same key for its own draw
+        choices = choose(steps.calculator.masks, logits, key, temperature)
+
+        def ask(rows: jax.Array, lengths: jax.Array, choices: jax.Array) -> jax.Array:
+            shape = jax.ShapeDtypeStruct(lengths.shape, "int32")
+            return jax.pure_callback(steps.tokens, shape, rows, lengths, choices)
+
+        mesh = pxla.thread_resources.env.physical_mesh  # as T5X finds it itself
+        if not mesh.empty:
+            rows = jax.sharding.PartitionSpec(mesh.axis_names[0])
+            ask = jax.shard_map(ask, mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
+        return only(ask(state.sequences[:, 1:], state.cur_index, choices), logits)
+
+    return decided
 
 
 def evaluated(

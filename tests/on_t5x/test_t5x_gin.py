@@ -22,7 +22,7 @@ NEEDED = {
 # What T5X has no counterpart of yet; the rest means the same on both engines.
 OURS_ALONE = {
     "train": {"LOSS", "REMAT", "LOG_PERIOD"},
-    "infer": {"CALCULATOR", "FIRST_CHECKPOINT_PATH", "NUM_SAMPLES", "BEAM_SIZE", "RANDOM_SEED"},
+    "infer": {"FIRST_CHECKPOINT_PATH", "NUM_SAMPLES", "BEAM_SIZE", "RANDOM_SEED"},
 }
 
 
