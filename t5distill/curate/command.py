@@ -154,10 +154,14 @@ def _chains(
     import itertools
 
     from t5distill import formats
-    from t5distill.errors import UserError
-    from t5distill.records import Chain, read_jsonl
+    from t5distill.errors import UserError, suggest
+    from t5distill.records import STYLES, Chain, read_jsonl
 
     count = None
+    if not problems:
+        raise UserError(f"{', '.join(args.problems)}: no problem there")
+    if args.style not in (None, *STYLES):
+        raise UserError(f"--style {args.style}: {suggest(args.style, STYLES)}")
     if args.gold:
         if formats.style(args.gold).chains not in formats.GOLD:
             raise UserError(

@@ -115,6 +115,9 @@ def run(args: argparse.Namespace) -> None:
     write_jsonl(out / "verdicts.jsonl", verdicts)
     write_json(out / "scores.json", result)
     print(_table(result))
+    for style in order:
+        if warning := scoring.missing(problems, by_style[style]):
+            print(f"{warning} ({style})")
     print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
 
 
@@ -124,9 +127,8 @@ def _judged(
     """Return the problems; by style the verdicts on all predictions; and by style the file."""
     from t5distill.errors import UserError
     from t5distill.evaluate import scoring
-    from t5distill.records import Problem, read_jsonl
 
-    problems = list(read_jsonl(Problem, problems_path))
+    problems = scoring.read_problems(problems_path)
     by_style: dict[str, list[Verdict]] = {}
     files: dict[str, str] = {}
     if twice := [path for path in paths if paths.count(path) > 1]:

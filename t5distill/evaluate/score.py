@@ -46,12 +46,12 @@ def run(args: argparse.Namespace) -> None:
     from t5distill import formats
     from t5distill.errors import UserError
     from t5distill.evaluate import scoring
-    from t5distill.records import Problem, read_jsonl, write_json, write_jsonl
+    from t5distill.records import write_json, write_jsonl
 
     if args.allow_unsafe:
         execution.allow_unsafe()
     out = results_folder(args.out, args.problems, *args.predictions, args.baseline)
-    problems = list(read_jsonl(Problem, args.problems))
+    problems = scoring.read_problems(args.problems)
     predictions = [p for path in args.predictions for p in scoring.read_predictions(path)]
     if args.style is not None:
         formats.style(args.style)  # raises where there is no such
@@ -67,10 +67,8 @@ def run(args: argparse.Namespace) -> None:
     write_jsonl(out / "verdicts.jsonl", verdicts)
     write_json(out / "scores.json", scores)
     print(table(scores))
-    if missing := sum(v.outcome == "missing" for v in verdicts):
-        print(
-            f"warning: {missing} of {len(problems)} problems have no prediction and count as wrong"
-        )
+    if warning := scoring.missing(problems, verdicts):
+        print(warning)
     print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
 
 

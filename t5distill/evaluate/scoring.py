@@ -20,6 +20,7 @@ from t5distill.records import (
     Verdict,
     decoded,
     from_object,
+    read_jsonl,
 )
 from t5distill.verify import calculator
 from t5distill.verify.execution import executed_style
@@ -56,6 +57,27 @@ def read_predictions(path: Path) -> list[Prediction]:
             except (ValueError, RecursionError, UserError) as e:
                 raise UserError(f"{path}:{number}: not a prediction: {e}") from e
     return predictions
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """Read the problems that predictions are of.
+
+    Raises:
+      UserError: there are none, or as `read_jsonl`.
+    """
+    problems = list(read_jsonl(Problem, path))
+    if not problems:
+        raise UserError(f"{path}: holds no problem")
+    return problems
+
+
+def missing(problems: Sequence[Problem], verdicts: Sequence[Verdict]) -> str | None:
+    """Return a warning where problems have no prediction."""
+    known = {v.problem_id for v in verdicts if v.outcome != "missing"}
+    count = sum(p.id not in known for p in problems)
+    if not count:
+        return None
+    return f"warning: {count} of {len(problems)} problems have no prediction and count as wrong"
 
 
 def _parse(obj: Any) -> list[Prediction]:

@@ -164,6 +164,11 @@ def test_predictions_of_other_problems_are_refused(run, capsys):
     assert "'p7', which is not in the problem file" in capsys.readouterr().err
 
 
+def test_an_empty_file_of_problems_is_named(run, capsys):
+    assert run([], [prediction(0, "5")]) == (2, None)
+    assert "problems.jsonl: holds no problem" in capsys.readouterr().err
+
+
 def test_the_same_sample_twice_is_refused(run, capsys):
     code, _ = run([problem(0)], [prediction(0, "5"), prediction(0, "6")])
     assert code == 2

@@ -163,6 +163,16 @@ def test_second_students_come_right_after_the_first_and_any_sample_counts(run):
     assert json.loads((run.folder / "two/scores.json").read_text())["accuracy"] == 0.25
 
 
+def test_problems_without_predictions_are_told_by_style(run, capsys):
+    rows = [Prediction(problem_id="test0", text="ans = 5", style="equation")]
+    write_jsonl(run.folder / "one.jsonl", rows)
+    files = [str(run.folder / f"{name}.jsonl") for name in ("cot", "one")]
+    argv = ["--problems", str(run.folder / "problems.jsonl"), "--out", str(run.folder / "three")]
+    assert main(["ensemble", *argv, "--predictions", *files]) == 0
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert warnings == ["warning: 3 of 4 problems have no prediction and count as wrong (equation)"]
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [

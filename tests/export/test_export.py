@@ -182,7 +182,6 @@ def test_what_stands_in_the_way(trained, tmp_path, capsys):
     refused("no scores.json", trained, tmp_path / "x", "--scores", tmp_path)
     refused("float32 or bfloat16", trained, tmp_path / "x", "--format=t5x", "--dtype=float16")
     refused("a Hugging Face directory only", trained, tmp_path, "--format=t5x", "--vocab=t5")
-    refused("a local folder", trained, "gs://bucket/x")
     assert export(trained, tmp_path / "t5x", "--format=t5x") == 0
     refused("checkpoint_5 is there already", trained, tmp_path / "t5x", "--format=t5x")
     capsys.readouterr()

@@ -177,8 +177,6 @@ def test_the_default_place_is_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("T5DISTILL_DATA_DIR", str(tmp_path / "data"))
     assert run("coin_flip", "--sizes", 2, 2, 2, 2) == 0
     assert (tmp_path / "data" / "coin_flip" / "train.jsonl").exists()
-    monkeypatch.setenv("T5DISTILL_DATA_DIR", "gs://bucket/data")
-    assert run("coin_flip", "--sizes", 2, 2, 2, 2) == 2
 
 
 def test_official_overlap_is_refused_or_costs_train(tmp_path, capsys):
