@@ -7,7 +7,7 @@
 # One process sees all GPUs or TPU chips of its host, so one host needs no more than this. Where the
 # work is one of several (a TPU pod, Slurm with more than one task), the processes find each other.
 # Every worker needs the same checkout, a Python with the packages, and the same view of the data
-# directory, MODEL_DIR and vocabulary: a shared disk.
+# directory, MODEL_DIR and vocabulary: a shared disk or gs:// addresses.
 #
 #   VENV             virtual environment to use (default: .venv of this checkout, where there is one)
 #   T5X_PATH         where T5X, airio and jestimator lie (docs/t5x.md), for the engine t5x

@@ -22,6 +22,14 @@ from t5distill.student.sharding import make_mesh
 DECODINGS = ("greedy", "sample", "beam")
 
 
+def check_decoding(name: str, *, calculator: bool) -> None:
+    """Raise UserError where DECODING is unknown, or the calculator does not go with it."""
+    if name not in DECODINGS:
+        raise UserError(f"DECODING is {name!r}; {suggest(name, DECODINGS)}")
+    if name == "beam" and calculator:
+        raise UserError("CALCULATOR is True, wanted False with DECODING 'beam'")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decoder:
     """What to decode, with what, and how; each field is a macro of gin/runs/infer.gin.
@@ -67,8 +75,7 @@ class Decoder:
     first_checkpoint_path: str | None = None
 
     def __post_init__(self):
-        if self.decoding not in DECODINGS:
-            raise UserError(f"DECODING is {self.decoding!r}; {suggest(self.decoding, DECODINGS)}")
+        check_decoding(self.decoding, calculator=self.calculator)
         if self.decoding == "greedy" and self.num_samples != 1:
             raise UserError(
                 f"NUM_SAMPLES is {self.num_samples}, but DECODING 'greedy' gives one; wanted "
@@ -78,8 +85,6 @@ class Decoder:
             raise UserError(
                 f"TEMPERATURE is {self.temperature}, wanted more than 0 with DECODING 'sample'"
             )
-        if self.decoding == "beam" and self.calculator:
-            raise UserError("CALCULATOR is True, wanted False with DECODING 'beam'")
         use_vocabulary(self.vocab, self.vocab_path)
         import_tasks(self.task_module)
 

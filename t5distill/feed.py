@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from t5distill import data
+from t5distill import data, places
 from t5distill.api import Student
 from t5distill.data.vocabularies import check_size
 from t5distill.errors import UserError
@@ -87,7 +87,7 @@ class Feed:
         path = None
         if self.vocab in vocabularies.MODEL_FILES:
             path = vocabularies.model_file(self.vocab)
-            path = path if "://" in path else os.path.abspath(path)
+            path = path if places.is_remote(path) else os.path.abspath(path)
         return {
             "vocab": {"name": self.vocab, "path": path},
             "task": self.task,
@@ -101,7 +101,7 @@ class Feed:
         if self.vocab not in vocabularies.MODEL_FILES:
             return
         source = vocabularies.model_file(self.vocab)
-        if "://" in source:
+        if places.is_remote(source):
             return  # found under the same name from anywhere
         folder = epath.Path(model_dir)
         saved = folder / vocabularies.SAVED_MODEL

@@ -24,10 +24,9 @@ from t5distill import data, gin_files
 from t5distill.__main__ import with_bindings
 from t5distill.data.converters import converter_of, lengths_of
 from t5distill.data.vocabularies import check_size
-from t5distill.decoder import DECODINGS
-from t5distill.errors import UserError, suggest
-from t5distill.formats import vocabulary
-from t5distill.formats.vocabulary import use_vocabulary
+from t5distill.decoder import check_decoding
+from t5distill.errors import UserError
+from t5distill.formats.vocabulary import load, use_vocabulary
 from t5distill.runtime import import_tasks
 from t5distill.student.calculator import Calculator
 from t5distill.student.calculator_steps import Steps, choose, only
@@ -99,7 +98,7 @@ def make_model(
     """
     check_macros()
     use_vocabulary(vocab, vocab_path)
-    task_vocabulary = data.vocabulary(vocab)
+    vocabulary = data.vocabulary(vocab)
     check_size(vocab, vocab_size)
     config = network.T5Config(
         vocab_size=vocab_size,
@@ -116,8 +115,8 @@ def make_model(
     )
     return models.EncoderDecoderModel(
         module=network.Transformer(config),
-        input_vocabulary=task_vocabulary,
-        output_vocabulary=task_vocabulary,
+        input_vocabulary=vocabulary,
+        output_vocabulary=vocabulary,
         optimizer_def=optimizer or _adafactor(),
         decode_fn=decode_fn,
         feature_converter_cls=converter_of(task),
@@ -227,18 +226,15 @@ def decode_function(
     Raises:
       UserError: an unknown name, or a calculator for beams.
     """
-    if decoding_name not in DECODINGS:
-        raise UserError(f"DECODING is {decoding_name!r}; {suggest(decoding_name, DECODINGS)}")
+    check_decoding(decoding_name, calculator=calculator)
     if decoding_name == "beam":
-        if calculator:
-            raise UserError("CALCULATOR is True, wanted False with DECODING 'beam'")
         return decoding.beam_search
     # Over the whole vocabulary; at temperature 0 T5X decodes greedily.
     chosen = temperature if decoding_name == "sample" else 0.0
     sample = functools.partial(decoding.temperature_sample, temperature=chosen, topk=0)
     if not calculator:
         return sample
-    rules = Calculator(vocabulary.load(vocab, vocab_path), vocab_size)
+    rules = Calculator(load(vocab, vocab_path), vocab_size)
     return functools.partial(sample, logit_callback_fn=_calculating(Steps(rules), chosen))
 
 

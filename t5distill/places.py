@@ -91,18 +91,21 @@ def move(source: pathlib.Path, target: pathlib.Path) -> None:
     source.unlink()
 
 
-def upload(folder: pathlib.Path, target: pathlib.Path, *, last: str) -> None:
+def upload(folder: pathlib.Path, target: pathlib.Path, *, last: str, alone: bool = False) -> None:
     """Move the files of a folder to a bucket.
 
     Args:
       folder: on this machine.
-      target: where its files go; others that lie there stay.
+      target: where its files go.
       last: the file, below the folder, without which it is not whole: the one that stands there
         goes first, and the new one comes last.
+      alone: whether other files that lie there go; else they stay.
     """
     files = sorted((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f == folder / last)
     with _told(target):
         (target / last).unlink(missing_ok=True)
+    if alone:
+        remove_tree(target)
     for file in files:
         move(file, target / file.relative_to(folder))
 

@@ -63,9 +63,7 @@ def replace(new: pathlib.Path, old: pathlib.Path, *, last: str) -> None:
       last: the file by which a reader in a bucket knows that all is there.
     """
     if places.is_remote(old):
-        (old / last).unlink(missing_ok=True)
-        places.remove_tree(old)
-        places.upload(new, old, last=last)
+        places.upload(new, old, last=last, alone=True)
         return
     if not old.exists():
         os.replace(new, old)

@@ -55,4 +55,4 @@ def _evaluated() -> set[str]:
         for split in ("validation", "test")
         for path in tf.io.gfile.glob(sources.under_root("*", f"{split}.jsonl"))
     )
-    return {normalised(p.question) for path in files for p in sources.read_problems(path)}
+    return {normalised(p.question) for path in files for p in records.read_jsonl(Problem, path)}

@@ -18,7 +18,7 @@ import seqio
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from t5distill import formats, records
+from t5distill import formats, places, records
 from t5distill.curate.tfds_writer import MANIFEST, VERSION
 from t5distill.errors import UserError
 from t5distill.problems.benchmarks import GENERATED
@@ -185,17 +185,12 @@ class ChainSource(seqio.DataSource):
 def _gold_pairs(path: str, stamp: tuple[int, int], style: str) -> tuple[tuple[str, str], ...]:
     """Return each problem of a file with its own solution as a chain, or with none, as JSON."""
     pairs = []
-    for problem in read_problems(path):
+    for problem in records.read_jsonl(Problem, path):
         chain = formats.gold_chain(problem, style=style)
         pairs.append((records.to_json(problem), records.to_json(chain) if chain else ""))
     if not pairs:
         raise UserError(f"{path}: holds no problem")
     return tuple(pairs)
-
-
-def read_problems(path: str) -> list[Problem]:
-    """Read a file of problems."""
-    return list(records.read_jsonl(Problem, path))
 
 
 def curated_manifest(name: str) -> dict[str, Any] | None:
@@ -228,7 +223,7 @@ def under_root(*parts: str) -> str:
 def _stamp(path: str, benchmark: str) -> tuple[int, int]:
     """Return size and time of a file's last change, so that a rewritten file is read again."""
     try:
-        if "://" in path:
+        if places.is_remote(path):
             remote = tf.io.gfile.stat(path)
             return remote.length, remote.mtime_nsec
         # TensorFlow rounds times to seconds.

@@ -23,7 +23,7 @@ def journal(path: pathlib.Path) -> Journal:
 
 
 class Journal:
-    """One file of lines, open for more between `begin` and `close`."""
+    """One file of lines: read first, then open for more between `begin` and `close`."""
 
     def __init__(self, path: pathlib.Path):
         """Look at nothing yet."""
@@ -69,6 +69,7 @@ class _Parts(Journal):
     def __init__(self, path: pathlib.Path):
         super().__init__(path)
         self._waiting: list[bytes] = []
+        self._content = b""
         self._next = 0
         self._written = 0.0
 
@@ -76,15 +77,15 @@ class _Parts(Journal):
         return sorted(self.path.parent.glob(f"{self.path.name}-*"))
 
     def read(self) -> bytes:
-        return b"".join(part.read_bytes() for part in self._parts())
+        self._content = b"".join(part.read_bytes() for part in self._parts())
+        return self._content
 
     def begin(self, kept: int) -> None:
-        parts = self._parts()
-        content = self.read()
+        parts, content = self._parts(), self._content
         self._next = int(parts[-1].name.rpartition("-")[2]) + 1 if parts else 0
         self._written = time.monotonic()
         if kept < len(content):
-            # The first part replaces the old one, so that no moment has the lines twice.
+            # Lines that stand twice for a moment are no loss: a reader stops before the second.
             self._next = 0
             self._waiting = [content[:kept]]
             self._write()
@@ -109,7 +110,7 @@ class _Parts(Journal):
             self._write()
 
     def put_aside(self, path: pathlib.Path) -> bool:
-        content = self.read()
+        content, self._content = self._content, b""
         if content:
             path.write_bytes(content)
             self.remove()

@@ -233,7 +233,7 @@ def use_vocabulary(vocab: str, path: str | None) -> None:
         raise UserError(f"VOCAB is {vocab!r}; {suggest(vocab, VOCABULARIES)}")
     if path is None or vocab not in MODEL_FILES:
         return
-    if "://" not in path:
+    if not places.is_remote(path):
         if not os.path.isfile(path):
             raise missing_model(path)
         _ = load(vocab, path).vocab_size  # raises where it is no such model

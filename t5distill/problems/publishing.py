@@ -33,20 +33,20 @@ def publish(out: pathlib.Path, made: dict[str, Splits], notes: dict[str, dict[st
     Raises:
       UserError: the place cannot be written; what stood there is untouched.
     """
-    if places.is_remote(out):
-        with tempfile.TemporaryDirectory(prefix="t5distill.prepare.") as staging:
-            for name, splits in made.items():
-                _write(pathlib.Path(staging, name), name, splits, notes[name])
-            for name in made:
-                places.upload(pathlib.Path(staging, name), out / name, last=MANIFEST)
-        return
+    remote = places.is_remote(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=".prepare.") as staging:
+        if not remote:
+            out.mkdir(parents=True, exist_ok=True)
+        beside = None if remote else out
+        with tempfile.TemporaryDirectory(dir=beside, prefix=".prepare.") as staging:
             for name, splits in made.items():
                 _write(pathlib.Path(staging, name), name, splits, notes[name])
             for name in made:
-                _exchange(pathlib.Path(staging, name), out / name)
+                new = pathlib.Path(staging, name)
+                if remote:
+                    places.upload(new, out / name, last=MANIFEST)
+                else:
+                    _exchange(new, out / name)
     except OSError as e:
         raise UserError(f"{out}: cannot write there: {e}") from e
 

@@ -70,10 +70,14 @@ class Steps:
 
     def _watch(self, ids: tuple[int, ...]) -> Watch:
         """Return what is known after `ids`."""
-        known = len(ids)
-        while known and ids[:known] not in self._watches:
+        known, watch = len(ids), None
+        while known:
+            # Looked up once: another device's thread may forget it in the next moment.
+            watch = self._watches.get(ids[:known])
+            if watch is not None:
+                break
             known -= 1
-        watch = self._watches[ids[:known]] if known else Watch(calculator=self.calculator)
+        watch = watch or Watch(calculator=self.calculator)
         for end in range(known + 1, len(ids) + 1):
             watch = self._after(watch, ids[:end])
             if len(self._watches) >= _REMEMBERED:

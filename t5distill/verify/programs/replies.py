@@ -19,10 +19,11 @@ _CLAIMS = set(STATUSES) - {"timeout"}
 
 
 class Reply(NamedTuple):
-    """What came of a job; `outcome` is None where it needs a larger supervisor."""
+    """What came of a job, and whether a larger supervisor may make more of it."""
 
     number: int
-    outcome: Outcome | None
+    outcome: Outcome
+    elsewhere: bool = False
 
 
 def read(message: bytes, limits: Limits) -> Reply | None:
@@ -36,7 +37,7 @@ def read(message: bytes, limits: Limits) -> Reply | None:
     if len(rest) != 3:
         return None
     if status == ELSEWHERE:
-        return Reply(number, None)
+        return Reply(number, Outcome(status="error", detail=detail), elsewhere=True)
     if status == SAID:
         return Reply(number, _claimed(rest[2], limits))
     return Reply(number, _outcome(status, detail, limits)) if status in _KNOWN else None

@@ -29,7 +29,6 @@ from typing import Any
 from t5distill.errors import UserError, suggest
 from t5distill.verify.outcomes import Outcome
 from t5distill.verify.programs.engine import Engine, Gone
-from t5distill.verify.programs.inside.child import NOT_HERE
 from t5distill.verify.programs.kinds import ARITHMETIC, BARE, KINDS, size_of
 from t5distill.verify.programs.limits import SOURCE_CHARS, Limits
 
@@ -86,18 +85,13 @@ class Sandbox:
         size = size_of(source) if kind == "program" else KINDS[kind].size
         limits = limits or self.limits
         with self._lock:
-            outcome = self._ask(size, job, limits)
-            if outcome is None and size == BARE:
-                outcome = self._ask(ARITHMETIC, job, limits)
-            isolation = self._engines[size].isolation if size in self._engines else ""
-        return outcome or Outcome(
-            status="error",
-            detail=f"ended itself without an answer, exit code {NOT_HERE}",
-            isolation=isolation,
-        )
+            outcome, elsewhere = self._ask(size, job, limits)
+            if elsewhere and size == BARE:
+                outcome, _ = self._ask(ARITHMETIC, job, limits)
+        return outcome
 
-    def _ask(self, size: str, job: Mapping[str, Any], limits: Limits) -> Outcome | None:
-        """Return the outcome of a job; None where it needs a larger supervisor."""
+    def _ask(self, size: str, job: Mapping[str, Any], limits: Limits) -> tuple[Outcome, bool]:
+        """Return the outcome of a job, and whether a larger supervisor may make more of it."""
         why = isolation = ""
         for _ in range(2):
             engine = self._engine(size)
@@ -111,12 +105,9 @@ class Sandbox:
                 self._engines.pop(size).close(patience_s=0)
                 raise
             else:
-                return reply.outcome and dataclasses.replace(reply.outcome, isolation=isolation)
-        return Outcome(
-            status="error",
-            detail=f"the sandbox ended twice while it ran this: {why}",
-            isolation=isolation,
-        )
+                return dataclasses.replace(reply.outcome, isolation=isolation), reply.elsewhere
+        detail = f"the sandbox ended twice while it ran this: {why}"
+        return Outcome(status="error", detail=detail, isolation=isolation), False
 
     def _engine(self, size: str) -> Engine:
         """Return the supervisor that runs, or start it."""

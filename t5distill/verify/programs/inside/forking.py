@@ -135,8 +135,7 @@ def _decide(
         return "memory", "", b""
     if code < 0:
         return "error", _FAULTS.get(-code, f"ended by signal {-code}"), b""
-    if code == NOT_HERE and not data:
-        return ELSEWHERE, "", b""
     if code > 0 or not data:
-        return "error", f"ended itself without an answer, exit code {code}", b""
+        status = ELSEWHERE if code == NOT_HERE and not data else "error"
+        return status, f"ended itself without an answer, exit code {code}", b""
     return SAID, "", data

@@ -2,8 +2,8 @@
 
 import os
 
-# Beside `outcomes.STATUSES`: nothing is known against what the job says of itself; the job needs
-# modules that are not here.
+# Beside `outcomes.STATUSES`: nothing is known against what the job says of itself; an error of one
+# that perhaps only needs modules that are not here.
 SAID, ELSEWHERE = "said", "elsewhere"
 
 

@@ -122,9 +122,9 @@ def preload(size: str, packages: dict[str, str], modules: list[str]) -> None:
     for name in (*wanted, *modules):
         __import__(name)
     # What module `site` adds, which did not run.
-    quitter = sys.modules.get("_sitebuiltins") or __import__("_sitebuiltins")
+    quitter = __import__("_sitebuiltins").Quitter
     for name in ("exit", "quit"):
-        setattr(builtins, name, quitter.Quitter(name, "Ctrl-D (i.e. EOF)"))
+        setattr(builtins, name, quitter(name, "Ctrl-D (i.e. EOF)"))
     if "random" in sys.modules:
         _seed()
         os.register_at_fork(after_in_child=_seed)  # after module random's own, which seeds anew
