@@ -135,6 +135,40 @@ class Codec:
             text = rule.apply(text)
         return text
 
+    @functools.cached_property
+    def _resized(self) -> re.Pattern[str]:
+        """What `encode` writes that is not as long as the plain text it stands for."""
+        blanks = re.escape(self.newline + self.indent + self.space)
+        longer = (self.indent, *(new for old, new in self.marks if len(old) > 1))
+        return re.compile(
+            f"{re.escape(self.escape)}[0-9]+;|[{re.escape(''.join(longer))}]|(?<=[{blanks}]) "
+        )
+
+    @functools.cached_property
+    def _plain_lengths(self) -> dict[str, int]:
+        return {new: len(old) for old, new in (*self.marks, ("    ", self.indent))} | {" ": 0}
+
+    def plain_ends(self, spelled: str, ends: list[int]) -> list[int]:
+        """Return offsets in a spelled text as offsets in the plain text.
+
+        Args:
+          spelled: what `encode` returned.
+          ends: offsets in it, in ascending order.
+
+        Returns:
+          As many. An offset inside of an escape is where the escaped character begins; one before
+          the space that a blank's stand-in absorbs, and one behind it, are the same.
+        """
+        found, shift = [], 0
+        units = self._resized.finditer(spelled)
+        unit = next(units, None)
+        for end in ends:
+            while unit and unit.end() <= end:
+                shift += self._plain_lengths.get(unit[0], 1) - len(unit[0])
+                unit = next(units, None)
+            found.append((min(end, unit.start()) if unit else end) + shift)
+        return found
+
     def decode(self, text: str) -> str:
         """Return the plain text that `text` spells; accept anything."""
         for rule in self.decode_rules:

@@ -6,6 +6,8 @@ Importing seqio takes seconds, and a served student has no need of it.
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -60,6 +62,43 @@ class SentencePieceVocabulary:
         """Return the ids of `text`, without an end of sequence."""
         return self._processor.EncodeAsIds(self._codec.encode(text))
 
+    def spans(self, text: str) -> tuple[list[int], list[int]]:
+        """Return the ids of `text` and where in it each one ends, in characters.
+
+        An id begins where the one before it ends, so that they tile the text. Of several ids that
+        spell one character the last completes it; the others are empty.
+
+        Raises:
+          ValueError: the tokenizer lost a part of the text.
+        """
+        spelled = self._codec.encode(text)
+        ids = self._processor.EncodeAsIds(spelled)
+        pieces = [self._piece_texts[i] for i in ids]
+        # A piece's "▁" is a space; the first has one that the tokenizer put there.
+        if "".join(pieces).replace("▁", " ") == (" " + spelled if spelled else ""):
+            ends = [end - 1 for end in itertools.accumulate(map(len, pieces))]
+        else:  # unknown pieces, bytes, or characters that the normalizer joined
+            found = self._processor.EncodeAsImmutableProto(spelled).pieces
+            ids, ends = [piece.id for piece in found], [piece.end for piece in found]
+        if spelled and (ends[-1:] != [len(spelled)] or any(map(operator.gt, ends, ends[1:]))):
+            raise ValueError(
+                f"the ids of {text[:80]!r} end at {ends[-1:]}, wanted {len(spelled)}: the "
+                "tokenizer's normalizer lost a part of it"
+            )
+        return ids, self._codec.plain_ends(spelled, ends)
+
+    @functools.cached_property
+    def _piece_texts(self) -> list[str]:
+        return self._processor.IdToPiece(list(range(self._pieces)))
+
+    def id_of(self, piece: str) -> int | None:
+        """Return the id of a piece, or None where the vocabulary has none."""
+        return self._piece_ids.get(piece)
+
+    @functools.cached_property
+    def _piece_ids(self) -> dict[str, int]:
+        return {piece: i for i, piece in enumerate(self._piece_texts)}
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text up to the first end of sequence; never fail on a model's output."""
         kept = []
@@ -95,6 +134,26 @@ class ByteVocabulary:
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without an end of sequence."""
         return [byte + 3 for byte in text.encode("utf-8", errors="replace")]
+
+    def spans(self, text: str) -> tuple[list[int], list[int]]:
+        """Return the ids of `text` and where in it each one ends, in characters.
+
+        Of the bytes of one character the last completes it; the others are empty.
+        """
+        ids = self.encode(text)
+        if len(ids) == len(text):
+            return ids, list(range(1, len(ids) + 1))
+        # A byte that another byte of the same character follows completes nothing.
+        heads = [not 0x80 <= i - 3 < 0xC0 for i in (*ids[1:], 3)]
+        return ids, list(itertools.accumulate(heads))
+
+    def id_of(self, piece: str) -> int | None:
+        """Return the id of a byte as `piece` writes it, or None where it is none."""
+        return self._piece_ids.get(piece)
+
+    @functools.cached_property
+    def _piece_ids(self) -> dict[str, int]:
+        return {self.piece(i): i for i in range(3, 259)}
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text up to the first end of sequence; broken UTF-8 is dropped."""
