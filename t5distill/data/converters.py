@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import seqio
 import tensorflow as tf
@@ -89,9 +89,9 @@ def lengths_of(task: str, lengths: Mapping[str, int]) -> dict[str, int]:
     """
     targets, features = lengths["targets"], _features(task)
     own = {TARGET_WEIGHTS: targets} if TARGET_WEIGHTS in features else {}
-    soft = {name: f.k * targets for name, f in features.items() if isinstance(f, SoftFeature)}
+    soft = {k: f.k * targets for k, f in features.items() if isinstance(f, SoftFeature)}
     return {**lengths, **own, **soft}
 
 
-def _features(task: str) -> Mapping[str, seqio.Feature]:
+def _features(task: str) -> Mapping[str, Any]:
     return seqio.get_mixture_or_task(task).output_features
