@@ -94,8 +94,11 @@ def _pair(text: str, chain: Chain, vocabulary: Vocabulary, memory: _Memory) -> _
     read = steps.read(chain)
     ids, ends = vocabulary.spans(text)
     begin, in_body, length = targets.shared(text, read.body)
-    first = bisect.bisect_right(ends, begin)
-    last = bisect.bisect_right(ends, begin + length)
+    bounds = [0, *ends]
+    first = bisect.bisect_left(bounds, begin)
+    last = bisect.bisect_left(bounds, begin + length)
+    if last == len(bounds) or bounds[last] > begin + length:
+        last -= 1  # it goes on behind the shared part
     own = slice(
         bisect.bisect_right(read.bounds, in_body, 1) - 1,
         bisect.bisect_left(read.bounds, in_body + length, 0, len(read.texts)),

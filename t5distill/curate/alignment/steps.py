@@ -158,13 +158,12 @@ def _check_count(text: str, pairs: list[tuple[str, float]], k: int) -> None:
 
     Equal texts count each: the tokenizer may have several tokens that look alike.
     """
-    others = pairs[1:]
-    sampled_twice = pairs[0][0] == text and pairs[0] in others
-    count = len(others) if sampled_twice else len(pairs)
-    if count == k:
+    if len(pairs) == k:
         return
-    # A sampled token outside of the likeliest k comes first, as one more.
-    least = min((logprob for _, logprob in others), default=0.0)
-    if count == k + 1 and not sampled_twice and pairs[0][0] == text and pairs[0][1] <= least:
+    own, others = pairs[0], pairs[1:]
+    # The sampled token may come first once more than asked for: if it is among the likeliest it is
+    # there twice, if not it is less likely than they are.
+    once_more = len(others) == k and own[0] == text
+    if once_more and (own in others or own[1] <= min(logprob for _, logprob in others)):
         return
-    raise ValueError(f"{count} alternatives, wanted {k}; {_ASK}")
+    raise ValueError(f"{len(pairs)} alternatives, wanted {k}; {_ASK}")
