@@ -18,7 +18,7 @@ CORE = [
     "gin-config>=0.5",
     "clu>=0.0.12",
     "tensorboard",  # which clu imports and does not declare
-    "sentencepiece>=0.2",
+    "sentencepiece>=0.2.3",
     "numpy",
     "sympy>=1.13",  # inside the sandbox only: programs of thought, non-linear systems
     "tqdm",

@@ -21,6 +21,7 @@ a well-formed escape stays as it is.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
 import re
@@ -159,15 +160,15 @@ class Codec:
           As many. An offset inside of an escape is where the escaped character begins; one before
           the space that a blank's stand-in absorbs, and one behind it, are the same.
         """
-        found, shift = [], 0
-        units = self._resized.finditer(spelled)
-        unit = next(units, None)
-        for end in ends:
-            while unit and unit.end() <= end:
-                shift += self._plain_lengths.get(unit[0], 1) - len(unit[0])
-                unit = next(units, None)
-            found.append((min(end, unit.start()) if unit else end) + shift)
-        return found
+        found, shift, done = [], 0, 0
+        for unit in self._resized.finditer(spelled):
+            inside = bisect.bisect_right(ends, unit.start(), done)
+            behind = bisect.bisect_left(ends, unit.end(), inside)
+            found += [end + shift for end in ends[done:inside]] if shift else ends[done:inside]
+            found += [unit.start() + shift] * (behind - inside)
+            shift += self._plain_lengths.get(unit[0], 1) - len(unit[0])
+            done = behind
+        return found + [end + shift for end in ends[done:]]
 
     def decode(self, text: str) -> str:
         """Return the plain text that `text` spells; accept anything."""

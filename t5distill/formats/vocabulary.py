@@ -78,8 +78,10 @@ class SentencePieceVocabulary:
         if "".join(pieces).replace("▁", " ") == (" " + spelled if spelled else ""):
             ends = [end - 1 for end in itertools.accumulate(map(len, pieces))]
         else:  # unknown pieces, bytes, or characters that the normalizer joined
-            found = self._processor.EncodeAsImmutableProto(spelled).pieces
-            ids, ends = [piece.id for piece in found], [piece.end for piece in found]
+            found = self._processor.Encode(spelled, return_type="proto").pieces
+            # They end at bytes; a byte of a longer character's completes nothing.
+            ids, at = [piece.id for piece in found], [0, *_character_ends(spelled.encode("utf-8"))]
+            ends = [at[piece.end] for piece in found]
         if spelled and (ends[-1:] != [len(spelled)] or any(map(operator.gt, ends, ends[1:]))):
             raise ValueError(
                 f"the ids of {text[:80]!r} end at {ends[-1:]}, wanted {len(spelled)}: the "
@@ -143,9 +145,7 @@ class ByteVocabulary:
         ids = self.encode(text)
         if len(ids) == len(text):
             return ids, list(range(1, len(ids) + 1))
-        # A byte that another byte of the same character follows completes nothing.
-        heads = [not 0x80 <= i - 3 < 0xC0 for i in (*ids[1:], 3)]
-        return ids, list(itertools.accumulate(heads))
+        return ids, _character_ends(bytes(i - 3 for i in ids))
 
     def id_of(self, piece: str) -> int | None:
         """Return the id of a byte as `piece` writes it, or None where it is none."""
@@ -166,6 +166,12 @@ class ByteVocabulary:
 
     def __repr__(self) -> str:
         return f"ByteVocabulary(extra_ids={self._extra_ids})"
+
+
+def _character_ends(data: bytes) -> list[int]:
+    """Return for each byte of UTF-8 how many characters end with it or before."""
+    # A byte that another byte of the same character follows completes nothing.
+    return list(itertools.accumulate(not 0x80 <= byte < 0xC0 for byte in (*data[1:], 0)))
 
 
 def until_eos(ids: Iterable[int]) -> list[int]:

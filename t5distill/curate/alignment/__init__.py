@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from t5distill.curate.alignment import offsets
+from t5distill.curate.alignment import dtw, offsets
 from t5distill.curate.alignment.continuations import Vocabulary
 from t5distill.curate.alignment.steps import check
 from t5distill.curate.alignment.targets import CASES, SoftTargets
@@ -14,6 +14,8 @@ from t5distill.records import Chain
 __all__ = ("CASES", "METHODS", "SoftTargets", "align", "align_many", "check")
 
 METHODS = ("offsets", "dtw")
+
+_AT_ONCE = 256
 
 
 def align(
@@ -51,7 +53,16 @@ def align_many(
         raise ValueError(f"method is {method!r}; {suggest(method, METHODS)}")
     if k < 1:
         raise ValueError(f"k is {k}, wanted at least 1")
+    if len(targets) != len(chains):
+        raise ValueError(f"{len(targets)} targets and {len(chains)} chains, wanted as many")
+    way = offsets.align_many if method == "offsets" else dtw.align_many
     return [
-        offsets.align(target, chain, vocabulary, k=k)
-        for target, chain in zip(targets, chains, strict=True)
+        found
+        for begin in range(0, len(targets), _AT_ONCE)
+        for found in way(
+            targets[begin : begin + _AT_ONCE],
+            chains[begin : begin + _AT_ONCE],
+            vocabulary,
+            k=k,
+        )
     ]

@@ -8,12 +8,12 @@ they are cut into tokens, so no probability is lost where the two models cut the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from t5distill.curate.alignment import continuations, steps, targets
-from t5distill.curate.alignment.continuations import Continuations, Vocabulary
+from t5distill.curate.alignment import continuations, one_to_one, steps, targets
+from t5distill.curate.alignment.continuations import Continuations, Pair, Vocabulary
 from t5distill.curate.alignment.targets import SoftTargets
 from t5distill.records import Chain
 
@@ -21,28 +21,39 @@ from t5distill.records import Chain
 String = tuple[float, Sequence[int]]
 
 
-def align(target: str, chain: Chain, vocabulary: Vocabulary, *, k: int) -> SoftTargets:
-    """Return soft targets for a target's tokens, see `alignment.align`."""
-    read = steps.read(chain)
+def align_many(
+    texts: Sequence[str], chains: Sequence[Chain], vocabulary: Vocabulary, *, k: int
+) -> list[SoftTargets]:
+    """Return soft targets for many targets, see `alignment.align`."""
     memory = continuations.of(vocabulary)
-    ids, ends = vocabulary.spans(target)
-    bounds = [0, *ends]
-    found = targets.empty(len(ids), k)
-    begin, in_body, length = targets.shared(target, read.body)
-    # Positions of the teacher's tokens in the target.
-    own = [bound - in_body + begin for bound in read.bounds]
-    for i0, i1, j0, j1 in _spans(own, bounds, begin, begin + length):
-        first = read.bounds[i0] == 0
-        written = _written(target, own, read.tops, (i0, i1), read.texts, first)
-        if written is None:
-            continue
-        context, from_token = memory.context(target, ids, bounds, j0)
-        strings = _strings(written, context, ids[from_token:j0], memory)
-        strings.append((written[-1][1], ids[j0:j1]))
-        found.cases[j0:j1] = targets.case(i1 - i0, j1 - j0)
-        for position, row in enumerate(_rows(strings, ids[j0:j1]), start=j0):
-            targets.put(found, position, row, ids[position])
-    return found
+    memory.forget()
+    pairs = [_pair(text, chain, vocabulary) for text, chain in zip(texts, chains, strict=True)]
+    lengths = [len(pair.ids) for pair in pairs]
+    found = targets.empty(sum(lengths), k)
+    parts = targets.parts(found, lengths)
+    single: list[one_to_one.Single] = []
+    begin = 0
+    for pair, part in zip(pairs, parts, strict=True):
+        for i0, i1, j0, j1 in _spans(pair.own, pair.bounds, pair.begin, pair.end):
+            # A chain begins without white space, so the first token's alternatives do as well.
+            first = pair.read.bounds[i0] == 0
+            if i1 - i0 == 1 == j1 - j0 and not first:
+                single.append(one_to_one.Single(begin + j0, pair, i0, j0))
+            else:
+                _label_span(part, pair, (i0, i1, j0, j1), first, memory)
+        begin += len(pair.ids)
+    one_to_one.label(found, single, memory)
+    return parts
+
+
+def _pair(text: str, chain: Chain, vocabulary: Vocabulary) -> Pair:
+    """Return a chain's tokens beside those of its target."""
+    read = steps.read(chain)
+    ids, ends = vocabulary.spans(text)
+    begin, in_body, length = targets.shared(text, read.body)
+    shift = begin - in_body
+    own = [bound + shift for bound in read.bounds] if shift else read.bounds
+    return Pair(text, ids, [0, *ends], read, own, begin, begin + length)
 
 
 def _spans(
@@ -61,55 +72,57 @@ def _spans(
     Yields:
       the teacher's tokens from and to, and the student's.
     """
-    i = j = 0
-    last: tuple[int, int] | None = None
-    while i < len(teacher) and j < len(student):
-        if teacher[i] < student[j]:
-            i += 1
-        elif student[j] < teacher[i]:
-            j += 1
-        else:
-            at = teacher[i]
-            if begin <= at <= end:
-                if last is not None:
-                    yield last[0], i, last[1], j
-                last = i, j
-            while i < len(teacher) and teacher[i] == at:
-                i += 1
-            while j < len(student) and student[j] == at:
-                j += 1
+    # Backwards, so that of several tokens that begin at one place the first stays.
+    i_at = dict(zip(reversed(teacher), range(len(teacher) - 1, -1, -1), strict=True))
+    j_at = dict(zip(reversed(student), range(len(student) - 1, -1, -1), strict=True))
+    both = sorted(at for at in i_at.keys() & j_at.keys() if begin <= at <= end)
+    for at, to in itertools.pairwise(both):
+        yield i_at[at], i_at[to], j_at[at], j_at[to]
 
 
-def _written(
-    target: str,
-    own: Sequence[int],
-    tops: Sequence[Any],
-    span: tuple[int, int],
-    texts: Sequence[str],
+def _label_span(
+    found: SoftTargets,
+    pair: Pair,
+    span: tuple[int, int, int, int],
     first: bool,
-) -> list[tuple[str, float]] | None:
+    memory: Continuations,
+) -> None:
+    """Write the soft targets of a span of any number of tokens."""
+    i0, i1, j0, j1 = span
+    written = _written(pair, i0, i1, first)
+    if written is None:
+        return
+    context, before = memory.context(pair, j0)
+    ids = pair.ids[j0:j1]
+    strings = _strings(written, context, before, memory)
+    strings.append((written[-1][1], ids))
+    found.cases[j0:j1] = targets.case(i1 - i0, j1 - j0)
+    for position, row in enumerate(_rows(strings, ids), start=j0):
+        targets.put(found, position, row, pair.ids[position])
+
+
+def _written(pair: Pair, i0: int, i1: int, first: bool) -> list[tuple[str, float]] | None:
     """Return the strings that the teacher might have written in a span, with probabilities.
 
     The last of them is what it did write. None where a token of the span has no probability.
     """
     strings: list[tuple[str, float]] = []
     before, product = "", 1.0
-    for i in range(*span):
+    for i in range(i0, i1):
         values: dict[str, float] = {}
-        for text, logprob in tops[i]:
+        for text, logprob in pair.read.tops[i]:
             values.setdefault(text, logprob)
         values = {text: math.exp(logprob) for text, logprob in values.items()}
-        sampled = values.pop(texts[i], 0.0)
+        sampled = values.pop(pair.read.texts[i], 0.0)
         if not sampled > 0.0:
             return None
         # Rounded probabilities may sum to a little more than 1.
         product /= max(1.0, sampled + math.fsum(values.values()))
         for text, probability in values.items():
-            # A chain begins without white space, so one that began so would begin with its word.
-            text = text.lstrip() if first and i == span[0] else text
+            text = text.lstrip() if first and i == i0 else text
             if probability > 0.0:
                 strings.append((before + text if text else "", product * probability))
-        before += target[own[i] : own[i + 1]]
+        before += pair.text[pair.own[i] : pair.own[i + 1]]
         product *= sampled
     return [*strings, (before, product)]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import os
 import re
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from t5distill.records import Chain
@@ -37,6 +36,12 @@ class Steps(NamedTuple):
     tops: list[Any]
 
 
+def agreement(one: str, other: str) -> int:
+    """Return how many characters two texts have in common from their beginnings on."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def is_text(text: str) -> bool:
     """Return whether an alternative is something that a student could write."""
     return not _NO_TEXT.fullmatch(text)
@@ -63,7 +68,7 @@ def read(chain: Chain) -> Steps:
     body = chain.text.strip()
     written = whole.lstrip()
     if not written.startswith(body):
-        at = len(os.path.commonprefix([written, body]))
+        at = agreement(written, body)
         raise ValueError(
             f"log-probabilities do not rebuild the chain: its character {at} begins "
             f"{body[at : at + 20]!r}, the tokens' text there {written[at : at + 20]!r}"
@@ -78,25 +83,23 @@ def read(chain: Chain) -> Steps:
     return _inside(texts, tops, body, len(whole) - len(written), bool(rest.strip()))
 
 
-def _inside(
-    texts: Sequence[str], tops: Sequence[Any], body: str, lead: int, cut_off: bool
-) -> Steps:
+def _inside(texts: list[str], tops: list[Any], body: str, lead: int, cut_off: bool) -> Steps:
     """Return the tokens that lie in the chain; `lead` characters stand before it.
 
     A last token that goes on with white space ends with the chain; one that goes on with more
     (`cut_off`) keeps its length, so that it ends nowhere in the chain.
     """
-    kept, bounds, end = [], [], -lead
-    for i, text in enumerate(texts):
-        start, end = end, end + len(text)
-        if start >= len(body):
-            end = start
-            break
-        if start >= 0 or end > 0:
-            kept.append(i)
-            bounds.append(max(start, 0))
-    bounds.append(end if cut_off else min(end, len(body)))
-    return Steps(body, [texts[i] for i in kept], bounds, [tops[i] for i in kept])
+    ends = [end - lead for end in itertools.accumulate(map(len, texts))]
+    first, last = 0, len(texts)
+    # A token without a length belongs to the one behind it.
+    while first < last and ends[first] <= 0 and texts[first] and lead:
+        first += 1
+    while last > first and ends[last - 1] - len(texts[last - 1]) >= len(body):
+        last -= 1
+    bounds = [max(ends[first] - len(texts[first]), 0), *ends[first:last]] if last > first else [0]
+    if not cut_off:
+        bounds[-1] = min(bounds[-1], len(body))
+    return Steps(body, texts[first:last], bounds, tops[first:last])
 
 
 def check(chain: Chain, k: int) -> None:
@@ -155,13 +158,12 @@ def _check_count(text: str, pairs: list[tuple[str, float]], k: int) -> None:
 
     Equal texts count each: the tokenizer may have several tokens that look alike.
     """
-    others = pairs[1:]
-    sampled_twice = pairs[0][0] == text and pairs[0] in others
-    count = len(others) if sampled_twice else len(pairs)
-    if count == k:
+    if len(pairs) == k:
         return
-    # A sampled token outside of the likeliest k comes first, as one more.
-    least = min((logprob for _, logprob in others), default=0.0)
-    if count == k + 1 and not sampled_twice and pairs[0][0] == text and pairs[0][1] <= least:
+    own, others = pairs[0], pairs[1:]
+    # The sampled token may come first once more than asked for: if it is among the likeliest it is
+    # there twice, if not it is less likely than they are.
+    once_more = len(others) == k and own[0] == text
+    if once_more and (own in others or own[1] <= min(logprob for _, logprob in others)):
         return
-    raise ValueError(f"{count} alternatives, wanted {k}; {_ASK}")
+    raise ValueError(f"{len(pairs)} alternatives, wanted {k}; {_ASK}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+
+from t5distill.curate.alignment.steps import agreement
 
 CASES = ("hard", "one_to_one", "one_to_many", "many_to_one", "many_to_many")
 HARD, ONE_TO_ONE, ONE_TO_MANY, MANY_TO_ONE, MANY_TO_MANY = range(len(CASES))
@@ -32,6 +34,15 @@ def empty(length: int, k: int) -> SoftTargets:
     return SoftTargets(
         np.zeros((length, k), np.int32), np.zeros((length, k)), np.zeros(length, np.uint8)
     )
+
+
+def parts(found: SoftTargets, lengths: Iterable[int]) -> list[SoftTargets]:
+    """Return the soft targets of several texts that stand one after the other in `found`."""
+    ends = list(itertools.accumulate(lengths))
+    return [
+        SoftTargets(*(array[begin:end] for array in found))
+        for begin, end in zip([0, *ends], ends, strict=False)
+    ]
 
 
 def case(teacher: int, student: int) -> int:
@@ -70,10 +81,8 @@ def shared(target: str, body: str) -> tuple[int, int, int]:
     if at >= 0:
         return 0, at, len(target)
     # If a part of some length is shared, then so is one of any smaller length.
-    low, high, found = 0, min(len(target), len(body)), (0, 0, 0)
-    low = len(os.path.commonprefix([target, body]))
-    if low:
-        found = (0, 0, low)
+    low, high = agreement(target, body), min(len(target), len(body))
+    found = (0, 0, low)
     while low < high:
         length = (low + high + 1) // 2
         places = {body[i : i + length]: i for i in range(len(body) - length, -1, -1)}
