@@ -87,6 +87,13 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         metavar=("INPUTS", "TARGETS"),
         help="leave out what is longer in the student's tokens (default: nothing)",
     )
+    add(
+        "--soft-labels",
+        type=int,
+        metavar="K",
+        help="leave out a chain without log-probabilities of K alternatives for each of its tokens "
+        "(generate --top-logprobs K), and count what they become in the student's tokens",
+    )
     add("--vocab", default="t5", help="the student's: t5, byt5 or mt5 (default: t5)")
 
 
@@ -108,6 +115,7 @@ def run(args: argparse.Namespace) -> None:
         negatives=args.negatives,
         lengths=tuple(args.lengths) if args.lengths else None,
         vocab=args.vocab,
+        soft_labels=args.soft_labels,
     )
     if args.allow_unsafe:
         execution.allow_unsafe()
@@ -232,6 +240,7 @@ _SAID = {
     "too_long": "longer than --lengths",
     "overlap": "a problem of an evaluation split",
     "overlap_near": "nearly a problem of an evaluation split",
+    "logprobs": "not the log-probabilities that --soft-labels needs",
     "duplicate": "the text of another chain of the problem",
     "near_duplicate": "nearly the text of another chain",
     "cap": "more than --per-problem",
@@ -254,6 +263,8 @@ def _told(report: Mapping[str, Any]) -> str:
     ]
     if report["cut"]:
         lines.append(f"\n{report['cut']:,} ran on and were cut before they were judged")
+    if "soft_labels" in report:
+        lines.append(_told_of_soft_labels(report["soft_labels"]))
     if "isolation" in report:
         lines.append(f"\ntexts were executed behind {report['isolation']}")
     problems = sum(file["problems"] for file in report["against"])
@@ -263,3 +274,15 @@ def _told(report: Mapping[str, Any]) -> str:
         else "\ncompared with no evaluation problems: give some with --against"
     )
     return "\n".join(lines)
+
+
+def _told_of_soft_labels(soft: Mapping[str, Any]) -> str:
+    """Return what the kept chains' log-probabilities become in the student's tokens."""
+    cases = ", ".join(
+        f"{name.replace('_', ' ')} {count:,}" for name, count in soft["cases"].items() if count
+    )
+    return (
+        f"\nsoft labels of {soft['top']} alternatives: {100 * soft['with_soft_target']:.1f} % of "
+        f"{soft['tokens']:,} tokens ({soft['vocab']}), with {100 * soft['mass']:.1f} % of the "
+        f"probability\nteacher's tokens to student's: {cases}"
+    )

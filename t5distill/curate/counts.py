@@ -6,7 +6,8 @@ import collections
 import dataclasses
 from typing import Any, NamedTuple
 
-from t5distill.curate.filtering import KEPT, NEGATIVE, REASONS
+from t5distill.curate.alignment import CASES
+from t5distill.curate.filtering import KEPT, NEGATIVE, REASONS, SoftCounts
 
 
 class Line(NamedTuple):
@@ -19,6 +20,7 @@ class Line(NamedTuple):
     cut: bool
     target_tokens: int | None
     problem_id: str
+    soft: SoftCounts | None = None
 
 
 @dataclasses.dataclass
@@ -32,6 +34,9 @@ class Tally:
     problems: set[str] = dataclasses.field(default_factory=set)
     problems_kept: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     cut: int = 0
+    soft_cases: list[int] = dataclasses.field(default_factory=lambda: [0] * len(CASES))
+    soft_tokens: int = 0
+    soft_mass: float = 0.0
 
     def add(self, line: Line) -> None:
         """Count one decision."""
@@ -45,6 +50,11 @@ class Tally:
             self.problems_kept[line.problem_id] += 1
             if line.target_tokens is not None:
                 self.tokens[line.target_tokens] += 1
+            if line.soft is not None:
+                pairs = zip(self.soft_cases, line.soft.cases, strict=True)
+                self.soft_cases = [a + b for a, b in pairs]
+                self.soft_tokens += line.soft.soft
+                self.soft_mass += line.soft.mass
 
     def report(self) -> dict[str, Any]:
         """Return the content of curation.json."""
@@ -67,6 +77,16 @@ class Tally:
         if self.tokens:
             report["target_tokens"] = _percentiles(self.tokens)
         return report
+
+    def soft_labels(self) -> dict[str, Any]:
+        """Return what curation.json says of the soft labels of the kept chains."""
+        tokens = sum(self.soft_cases)
+        return {
+            "tokens": tokens,
+            "with_soft_target": self.soft_tokens / tokens if tokens else 0.0,
+            "mass": self.soft_mass / self.soft_tokens if self.soft_tokens else 0.0,
+            "cases": dict(zip(CASES, self.soft_cases, strict=True)),
+        }
 
 
 def _percentiles(counts: collections.Counter[int]) -> dict[str, int]:

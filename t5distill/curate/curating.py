@@ -24,6 +24,7 @@ from t5distill.curate import spool, staging, tfds_writer
 from t5distill.curate.counts import Line, Tally
 from t5distill.curate.filtering import KEPT, NEGATIVE, REJECTED, Filter, Rules
 from t5distill.errors import UserError
+from t5distill.formats import vocabulary
 from t5distill.records import (
     Chain,
     Problem,
@@ -89,6 +90,8 @@ def curate_set(
     about = dict(about or {})
     if execution.executed_style(head.style):
         about["isolation"] = execution.isolation()
+    if rules.soft_labels:
+        vocabulary.load(rules.vocab)  # raises here, and not in a worker process
     name = tfds_writer.set_name(*kinds)
     tfds_writer.check_name(name)
     directory = places.place(out) if out else data_dir() / "chains" / name
@@ -107,13 +110,17 @@ def curate_set(
         )
         report = {"name": name, **tally.report(), "rules": dataclasses.asdict(rules)}
         report["kept_of_evaluation_splits"] = evaluated
+        if rules.soft_labels:
+            of = {"top": rules.soft_labels, "vocab": rules.vocab}
+            report["soft_labels"] = {**of, **tally.soft_labels()}
         report |= about
         if not report["kept"]:
             raise UserError(_none_kept(folder, directory, report))
         kept = ((problems[c.problem_id], c) for c in read_jsonl(Chain, folder / FILES[KEPT]))
         _check_targets(directory)
         replaced = tfds_writer.examples_of(name)
-        report |= {"tfds": str(tfds_writer.write_tfds(name, kept, sources=sources)), "task": name}
+        written = tfds_writer.write_tfds(name, kept, sources=sources, soft_labels=rules.soft_labels)
+        report |= {"tfds": str(written), "task": name}
         _take_place(folder, directory, report)
     return {**report, "replaced": replaced}, directory
 
@@ -182,6 +189,7 @@ def _lines(work: Work, own: Filter | None = None) -> list[Line]:
             "cut" in decided.chain.meta,
             decided.target_tokens,
             problem.id,
+            decided.soft,
         )
         for problem, chains in work
         for decided in chains_filter.decide(problem, chains)

@@ -9,6 +9,7 @@ The reasons, in the order in which they are looked for (the first that applies i
     too_long         longer than the student reads or writes, in its tokens
     overlap          its problem is one of an evaluation split
     overlap_near     its problem nearly is, or the chain quotes one
+    logprobs         not the log-probabilities that soft labels need
     duplicate        the same words as another chain of the problem
     near_duplicate   the same calculation in nearly the same words
     cap              more chains of the problem than were wanted
@@ -20,8 +21,10 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from t5distill import formats, verify
-from t5distill.curate import leaks
+from t5distill.curate import alignment, leaks
 from t5distill.curate.choosing import CHOICES, Duplicates, choose
 from t5distill.curate.cutting import cut
 from t5distill.curate.overlap import Found, Overlap
@@ -44,6 +47,7 @@ REASONS = (
     "too_long",
     "overlap",
     "overlap_near",
+    "logprobs",
     "duplicate",
     "near_duplicate",
     "cap",
@@ -65,6 +69,8 @@ class Rules:
       negatives: keep wrong chains too, apart from the right ones.
       lengths: the most tokens of inputs and targets with their end of sequence, or None.
       vocab: the student's vocabulary, which tokens are counted in.
+      soft_labels: how many alternatives every token of a kept chain has with its log-probability,
+        or None where none are needed.
     """
 
     keep_wrong_steps: bool = False
@@ -75,6 +81,7 @@ class Rules:
     negatives: bool = False
     lengths: tuple[int, int] | None = None
     vocab: str = "t5"
+    soft_labels: int | None = None
 
     def __post_init__(self):
         if self.choose not in CHOICES:
@@ -87,6 +94,22 @@ class Rules:
             raise UserError(f"{self.per_problem} chains of a problem, wanted at least 1")
         if self.lengths and min(self.lengths) < 2:
             raise UserError(f"lengths are {self.lengths}, wanted at least 2 tokens each")
+        if self.soft_labels is not None and self.soft_labels < 1:
+            raise UserError(f"soft labels of {self.soft_labels} alternatives, wanted at least 1")
+
+
+class SoftCounts(NamedTuple):
+    """What is counted of a chain's soft labels.
+
+    Attributes:
+      cases: the tokens of its target, by `alignment.CASES`.
+      soft: tokens with a soft target.
+      mass: the sum of the probabilities that those have.
+    """
+
+    cases: tuple[int, ...]
+    soft: int
+    mass: float
 
 
 class Decided(NamedTuple):
@@ -97,11 +120,13 @@ class Decided(NamedTuple):
         left out, and `cut`, the number of characters cut off, where there were any.
       fate: `kept`, `negative` or `rejected`.
       target_tokens: the length of the student's target, where it was counted.
+      soft: what of its soft labels is counted, where they are wanted.
     """
 
     chain: Chain
     fate: str
     target_tokens: int | None
+    soft: SoftCounts | None = None
 
 
 class Filter:
@@ -111,7 +136,8 @@ class Filter:
         """Index the evaluation problems and load the vocabulary, where there are any."""
         self._rules = rules
         self._overlap = Overlap(evaluation)
-        self._vocabulary = vocabulary.load(rules.vocab) if rules.lengths else None
+        needed = rules.lengths or rules.soft_labels
+        self._vocabulary = vocabulary.load(rules.vocab) if needed else None
 
     def decide(self, problem: Problem, chains: Sequence[Chain]) -> list[Decided]:
         """Decide on all the chains of one problem; their order does not matter.
@@ -123,7 +149,7 @@ class Filter:
         overlap = self._overlap.of_problem(problem)
         seen = {fate: Duplicates(self._rules.near) for fate in (KEPT, NEGATIVE)}
         decided = [self._alone(problem, chain, overlap) for chain in chains]
-        for i, (chain, fate, tokens) in enumerate(decided):
+        for i, (chain, fate, tokens, _) in enumerate(decided):
             if fate != REJECTED and (found := seen[fate].add(chain)):
                 decided[i] = Decided(_rejected(chain, *found), REJECTED, tokens)
         for fate in (KEPT, NEGATIVE):
@@ -150,7 +176,24 @@ class Filter:
         found = found or overlap or self._overlap.of_text(text)
         if found:
             return Decided(_rejected(chain, *found), REJECTED, tokens)
-        return Decided(chain, NEGATIVE if negative else KEPT, tokens)
+        if negative:
+            return Decided(chain, NEGATIVE, tokens)
+        try:
+            return Decided(chain, KEPT, tokens, self._soft_counts(problem, chain))
+        except ValueError as e:
+            return Decided(_rejected(chain, "logprobs", str(e)), REJECTED, tokens)
+
+    def _soft_counts(self, problem: Problem, chain: Chain) -> SoftCounts | None:
+        """Return what is counted of a chain's soft labels; raise ValueError where it has none."""
+        k = self._rules.soft_labels
+        if k is None or self._vocabulary is None:
+            return None
+        alignment.check(chain, k)
+        target = formats.style(chain.style).targets(problem, chain)
+        found = alignment.align(target, chain, self._vocabulary, k=k)
+        masses = found.probabilities.sum(axis=1)
+        cases = np.bincount(found.cases, minlength=len(alignment.CASES))
+        return SoftCounts(tuple(cases.tolist()), int(np.count_nonzero(masses)), float(masses.sum()))
 
     def _flaw(self, problem: Problem, text: str, style: str) -> tuple[str, str] | None:
         """Return what is wrong with a chain whose answer is right."""
@@ -201,22 +244,25 @@ def _shortened(chain: Chain, text: str) -> Chain:
     if lost:
         meta["cut"] = lost
     if lost and "tokens" in meta:
-        tokens = _tokens_of(
-            meta.pop("tokens"), len(chain.text) - len(chain.text.lstrip()) + len(text)
-        )
+        tokens = _tokens_of(meta.pop("tokens"), len(text))
         if tokens is not None:
             meta["tokens"] = tokens
     return dataclasses.replace(chain, text=text, meta=meta)
 
 
-def _tokens_of(tokens: Any, end: int) -> list[Any] | None:
-    """Return the tokens of the first characters, or None where they have another form."""
-    found, position = [], 0
+def _tokens_of(tokens: Any, length: int) -> list[Any] | None:
+    """Return the tokens of the first characters, or None where they have another form.
+
+    White space before the first word is not counted.
+    """
+    found, position = [], None
     for token in tokens if isinstance(tokens, list) else ():
         text = token.get("text") if isinstance(token, dict) else None
         if not isinstance(text, str):
             return None
-        if position < end:
+        if position is None and text.strip():
+            position = -(len(text) - len(text.lstrip()))
+        if (position or 0) < length:
             found.append(token)
-        position += len(text)
+        position = None if position is None else position + len(text)
     return found or None

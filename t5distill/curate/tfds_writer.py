@@ -49,6 +49,7 @@ def write_tfds(
     *,
     root: str | os.PathLike[str] | None = None,
     sources: Sequence[str | os.PathLike[str]] = (),
+    soft_labels: int | None = None,
 ) -> pathlib.Path:
     """Write `root/name/1.0.0/` with a manifest; an existing set is replaced whole or not at all.
 
@@ -61,6 +62,8 @@ def write_tfds(
       pairs: problems with the chains to train on; a problem may have several.
       root: where sets live; None means `tfds` under $T5DISTILL_DATA_DIR.
       sources: the files that the chains came from, recorded with their hashes.
+      soft_labels: how many alternatives each token of each chain was found to have, recorded; None
+        where nobody looked.
 
     Returns:
       the set's directory.
@@ -77,6 +80,8 @@ def write_tfds(
             if not manifest["examples"]["train"]:
                 raise UserError(f"no chains to write to {root / name}")
             manifest |= {"name": name, "sources": [_source(places.place(p)) for p in sources]}
+            if soft_labels is not None:
+                manifest["soft_labels"] = soft_labels
             _write_set(folder / "set", name, examples, manifest)
         staging.replace(folder / "set", root / name, last=f"{VERSION}/{MANIFEST}")
     return root / name / VERSION

@@ -168,6 +168,9 @@ class ByteVocabulary:
         return f"ByteVocabulary(extra_ids={self._extra_ids})"
 
 
+_BYTES = ByteVocabulary()
+
+
 def _character_ends(data: bytes) -> list[int]:
     """Return for each byte of UTF-8 how many characters end with it or before."""
     # A byte that another byte of the same character follows completes nothing.
@@ -234,7 +237,7 @@ def spelling(vocab: str) -> codec.Codec:
 def load(
     vocab: str, path: str | os.PathLike[str] | None = None
 ) -> SentencePieceVocabulary | ByteVocabulary:
-    """Return a vocabulary without TensorFlow.
+    """Return a vocabulary without TensorFlow, the same one each time.
 
     Args:
       vocab: `t5`, `byt5` or `mt5`.
@@ -244,8 +247,15 @@ def load(
       UserError: there is no such vocabulary, or its model cannot be read.
     """
     if vocab == "byt5":
-        return ByteVocabulary()
-    return SentencePieceVocabulary(model_file(vocab, path), spelling=spelling(vocab))
+        return _BYTES
+    path = model_file(vocab, path)
+    return _loaded(vocab, path, _stamp(path))
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(vocab: str, path: str, stamp: int) -> SentencePieceVocabulary:
+    """Return the vocabulary of a model as it was at a time; its tables are made once."""
+    return SentencePieceVocabulary(path, spelling=spelling(vocab))
 
 
 def missing_model(path: str) -> UserError:

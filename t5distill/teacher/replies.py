@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from typing import Any, NamedTuple
 
 from t5distill.teacher.ledger import Answer
+
+# How a completion writes a token that is a part of a character.
+_BYTES = re.compile(r"bytes:(?:\\x[0-9a-fA-F]{2})+")
 
 
 class Reply(NamedTuple):
@@ -65,25 +70,99 @@ def _answer(key: str, choice: dict[str, Any]) -> Answer:
     return Answer(key, text, choice.get("finish_reason"), _tokens(choice.get("logprobs")))
 
 
+class _Token(NamedTuple):
+    """A token as a server sent it.
+
+    Attributes:
+      text: of the token alone; of a part of a character no text.
+      data: its bytes, or None where the server does not say.
+      logprob: its own, or None.
+      top: the alternatives' texts, bytes and log-probabilities.
+    """
+
+    text: Any
+    data: bytes | None
+    logprob: Any
+    top: list[tuple[Any, bytes | None, Any]]
+
+
 def _tokens(logprobs: Any) -> list[dict[str, Any]] | None:
-    """Return log-probabilities as `Chain.meta["tokens"]` has them."""
+    """Return log-probabilities as `Chain.meta["tokens"]` has them.
+
+    Joined, the tokens' texts are the reply: of several tokens that are bytes of one character the
+    last has the character and the others are empty.
+    """
     if not isinstance(logprobs, dict):
         return None
     if isinstance(logprobs.get("content"), list):  # a chat's
-        return [
-            {
-                "text": token["token"],
-                "top": [[t["token"], t["logprob"]] for t in token.get("top_logprobs") or []],
-            }
-            for token in logprobs["content"]
-        ]
+        return _whole_characters([_chat_token(token) for token in logprobs["content"]])
     if not isinstance(logprobs.get("tokens"), list):
         return None
-    tops = logprobs.get("top_logprobs") or [{}] * len(logprobs["tokens"])
-    return [
-        {"text": text, "top": [[t, p] for t, p in (top or {}).items()]}
-        for text, top in zip(logprobs["tokens"], tops, strict=True)
-    ]
+    texts = logprobs["tokens"]
+    own = logprobs.get("token_logprobs") or [None] * len(texts)
+    tops = logprobs.get("top_logprobs") or [{}] * len(texts)
+    return _whole_characters(
+        [
+            _Token(text, _data(text), logprob, [(t, _data(t), p) for t, p in (top or {}).items()])
+            for text, logprob, top in zip(texts, own, tops, strict=True)
+        ]
+    )
+
+
+def _chat_token(token: dict[str, Any]) -> _Token:
+    top = token.get("top_logprobs") or []
+    return _Token(
+        token["token"],
+        _data(token["token"], token.get("bytes")),
+        token.get("logprob"),
+        [(t["token"], _data(t["token"], t.get("bytes")), t["logprob"]) for t in top],
+    )
+
+
+def _data(text: Any, given: Any = None) -> bytes | None:
+    """Return a token's bytes: as given, as a completion writes parts of characters, or its text's.
+
+    None where what is given, or the text, is of another kind.
+    """
+    if isinstance(given, list) and all(isinstance(b, int) and 0 <= b < 256 for b in given):
+        return bytes(given)
+    if not isinstance(text, str):
+        return None
+    if _BYTES.fullmatch(text):
+        return bytes.fromhex(text.removeprefix("bytes:").replace("\\x", ""))
+    return text.encode("utf-8", errors="replace")
+
+
+def _whole_characters(tokens: list[_Token]) -> list[dict[str, Any]]:
+    """Return tokens with texts that joined are the reply, and their own alternative among others.
+
+    A server that was asked for the likeliest few leaves out a sampled token that is none of them;
+    it comes first then.
+    """
+    found: list[dict[str, Any]] = []
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    for token in tokens:
+        text = token.text
+        if token.data is not None:
+            # Spaces before a part of a character are text already.
+            text = decoder.decode(token.data)
+        top, own_there = [], False
+        for other, data, logprob in token.top:
+            if not own_there and (other, data) == (token.text, token.data):
+                own_there, other = True, text
+            top.append([_storable(other), logprob])
+        if not own_there and isinstance(token.logprob, int | float):
+            top.insert(0, [text, token.logprob])
+        found.append({"text": text, "top": top})
+    rest = decoder.decode(b"", final=True)
+    if rest and isinstance(found[-1]["text"], str):
+        found[-1]["text"] += rest  # the reply ends inside of a character
+    return found
+
+
+def _storable(text: Any) -> Any:
+    """Return a text without half of a surrogate pair, as `_answer` does it."""
+    return text.encode("utf-8", errors="replace").decode() if isinstance(text, str) else text
 
 
 def server_words(status: int, raw: bytes) -> str:

@@ -1,19 +1,22 @@
 """What the tests of the alignment share: vocabularies, and chains with probabilities."""
 
+import importlib
 import json
 import math
 import os
 import pathlib
 
 import pytest
-from sentencepiece import sentencepiece_model_pb2 as model_pb2
 
 from t5distill.formats import codec
+from t5distill.formats.train_vocabulary import alphabet
 from t5distill.formats.vocabulary import SentencePieceVocabulary
 from t5distill.records import Chain
 
 REAL = os.environ.get("T5DISTILL_REAL_DATA")
 needs_real_data = pytest.mark.skipif(not REAL, reason="T5DISTILL_REAL_DATA is not set")
+
+model_pb2 = importlib.import_module("sentencepiece.sentencepiece_model_pb2")
 
 WORDS = ["▁If", "▁The", "▁She", "▁sold", "▁sell", "▁clip", "▁clips", "▁Nat", "alia", "/2", "▁48"]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -56,8 +59,6 @@ def model(path, words, *, letters, with_bytes=False):
 
 def letters():
     """Return every character of T5's codec, so that the codec can spell any text."""
-    from t5distill.formats.train_vocabulary import alphabet
-
     return alphabet()
 
 

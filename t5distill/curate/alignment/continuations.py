@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from typing import NamedTuple
 
 from t5distill.curate.alignment import rows, steps
@@ -45,6 +46,7 @@ class Continuations:
     """The tokens of texts in their contexts, remembered: alternatives come again and again.
 
     Attributes:
+      lock: to be held in use: tasks prepare examples in several threads.
       coded: alternatives, each with the first id of what a student would write for it: behind a
         whole word for those that begin with a space, anywhere for bytes; `IN_CONTEXT` for others.
     """
@@ -52,6 +54,7 @@ class Continuations:
     def __init__(self, vocabulary: Vocabulary):
         """Start with an empty memory."""
         self.vocabulary = vocabulary
+        self.lock = threading.Lock()
         self.coded = rows.Coded(self._first_id)
         self._bytes = isinstance(vocabulary, ByteVocabulary)
         self._tokens: dict[str, list[int]] = {}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import bisect
 import functools
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -56,8 +57,20 @@ def align_many(
 ) -> list[SoftTargets]:
     """Return soft targets for many targets, see `alignment.align`."""
     memory = _memory(vocabulary)
-    if len(memory.coded) > _MOST_REMEMBERED:
-        memory.coded.clear()
+    with memory.lock:
+        if len(memory.coded) > _MOST_REMEMBERED:
+            memory.coded.clear()
+        return _align_many(texts, chains, vocabulary, memory, k=k)
+
+
+def _align_many(
+    texts: Sequence[str],
+    chains: Sequence[Chain],
+    vocabulary: Vocabulary,
+    memory: _Memory,
+    *,
+    k: int,
+) -> list[SoftTargets]:
     pairs = [
         _pair(text, chain, vocabulary, memory) for text, chain in zip(texts, chains, strict=True)
     ]
@@ -168,12 +181,14 @@ class _Memory:
     """What is worth remembering between chains.
 
     Attributes:
+      lock: to be held in use: tasks prepare examples in several threads.
       coded: alternatives, with the ids that they have as pieces, or -1.
       distances: between the teacher's tokens and the pieces, without spaces.
       pieces: of the student's ids.
     """
 
     def __init__(self, vocabulary: Vocabulary):
+        self.lock = threading.Lock()
         self.coded = rows.Coded(lambda text: _id_of(vocabulary, text))
         self.distances = Distances(" ", "▁")
         self.pieces = _Pieces(vocabulary)

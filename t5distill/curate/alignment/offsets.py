@@ -26,7 +26,19 @@ def align_many(
 ) -> list[SoftTargets]:
     """Return soft targets for many targets, see `alignment.align`."""
     memory = continuations.of(vocabulary)
-    memory.forget()
+    with memory.lock:
+        memory.forget()
+        return _align_many(texts, chains, vocabulary, memory, k=k)
+
+
+def _align_many(
+    texts: Sequence[str],
+    chains: Sequence[Chain],
+    vocabulary: Vocabulary,
+    memory: Continuations,
+    *,
+    k: int,
+) -> list[SoftTargets]:
     pairs = [_pair(text, chain, vocabulary) for text, chain in zip(texts, chains, strict=True)]
     lengths = [len(pair.ids) for pair in pairs]
     found = targets.empty(sum(lengths), k)
