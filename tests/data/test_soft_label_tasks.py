@@ -2,6 +2,7 @@
 
 import json
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ K = 5
 LENGTHS = {"inputs": 128, "targets": 96}
 
 
-def with_tokens(chain, seed):
-    """Return a chain with five alternatives a word, the word itself the likeliest but for some."""
-    draw = np.random.default_rng(seed)
+def with_tokens(chain):
+    """Return a chain with five alternatives a word, which its text decides."""
+    draw = np.random.default_rng(zlib.crc32(chain.text.encode()))
     words = chain.text.split(" ")
     tokens = []
     for i, word in enumerate(words):
@@ -37,11 +38,7 @@ def with_tokens(chain, seed):
 def chains(prepared, make_chain):
     """A curated set of three chains a problem, by (problem, sample)."""
     problems = list(read_jsonl(Problem, prepared / "gsm8k/train.jsonl"))
-    pairs = [
-        (p, with_tokens(make_chain(p, sample=s), seed=7 * i + s))
-        for i, p in enumerate(problems)
-        for s in range(3)
-    ]
+    pairs = [(p, with_tokens(make_chain(p, sample=s))) for p in problems for s in range(3)]
     data.write_tfds("gsm8k_cot_talker", pairs, soft_labels=K)
     data.register(benchmark="gsm8k", style="cot_soft", teacher="talker")
     data.register(benchmark="gsm8k", style="cot_soft_dtw", teacher="talker")
@@ -127,11 +124,12 @@ def test_rows_that_are_cut_are_cut_by_whole_tokens(chains):
             "gsm8k_cot_soft_talker", lengths=short, batch_size=4, pack=False, repeat=False
         )
     )
-    wanted = {key[:9]: soft for key, soft in wanted_rows(chains).items()}
+    wanted = wanted_rows(chains)
     assert found
     for key, (_, probabilities) in found.items():
         assert len(key) == 9
-        np.testing.assert_allclose(probabilities, wanted[key].probabilities[:9], rtol=2.5e-4)
+        begin_so = [soft.probabilities[:9] for whole, soft in wanted.items() if whole[:9] == key]
+        assert any(np.allclose(probabilities, p, rtol=2.5e-4, atol=0) for p in begin_so)
 
 
 def test_bytes(chains):
