@@ -41,7 +41,7 @@ ARMS = tuple(
     for name in (BASE, "match_distribution", "white_box", "gkd")
 )
 TAUGHT_BY_T5 = ("white_box", "gkd")
-# Four times the student's parameters, and twice its updates.
+# Four times the student's parameters.
 LARGER = {"EMB_DIM": 128, "HEAD_DIM": 32, "MLP_DIM": 384}
 
 
@@ -125,7 +125,6 @@ def _teacher(work: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     students = Students(work, work, args.seed)
     macros = _macros(args, students, work / "teacher")
     if not checkpoints.steps(work / "teacher"):
-        macros["TRAIN_STEPS"] = 2 * args.train_steps if args.train_steps else 3000
         run_gin("train", students, arm, **LARGER, **macros)
     report: dict[str, Any] = {"rows": {}}
     decode(students, arm, TASK, "teacher", report)

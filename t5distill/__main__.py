@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": ("t5distill.teacher.command", "ask a teacher for chains, paid for once"),
     "ledger": ("t5distill.teacher.ledger_command", "what a ledger holds; export, import"),
     "curate": ("t5distill.curate.command", "verify chains, write a training set"),
+    "capture": ("t5distill.capture", "what a white-box teacher would have written, beside chains"),
     "train": ("t5distill.train", "fine-tune a student (gin)"),
     "infer": ("t5distill.infer", "decode predictions for a split (gin)"),
     "eval": ("t5distill.eval", "decode and score a split (gin)"),

@@ -1,0 +1,212 @@
+"""`t5distill capture`: what a white-box teacher would have written, kept beside its chains.
+
+A student of the same vocabulary learns the teacher's own tokens (`meta.soft`); for one of another
+vocabulary they are kept as text (`meta.tokens`), as those of a teacher behind an API, and aligned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from t5distill.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t5distill.api import Student
+    from t5distill.records import Chain, Problem
+
+HELP = (
+    "Run a T5 teacher over chains and keep, at each token, its likeliest tokens with their "
+    "log-probabilities. The same command again goes on where it was stopped."
+)
+EXAMPLE = (
+    "t5distill capture --checkpoint runs/teacher --problems data/gsm8k/train.jsonl "
+    "--chains data/chains/gsm8k_cot_gold/kept.jsonl --top 20 --out captured.jsonl"
+)
+# Tokens that rows are padded to a multiple of: each width is a compilation.
+_WIDTH = 64
+# As texts, some tokens are the same or none: so many more are looked at.
+_SPARE = 12
+VOCABULARIES = ("t5", "byt5", "mt5")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add = parser.add_argument
+    add("--checkpoint", required=True, metavar="DIR", help="the teacher, as Student.load takes it")
+    add("--problems", required=True, nargs="+", metavar="F", help="JSONL of Problem")
+    add("--chains", required=True, nargs="+", metavar="F", help="JSONL of Chain, e.g. kept.jsonl")
+    add("--out", required=True, metavar="F", help="where the chains go, with what was captured")
+    add("--top", type=int, default=20, metavar="K", help="tokens at each place (default: 20)")
+    add("--name", help="name the teacher of the chains so (default: as it is)")
+    add(
+        "--vocab",
+        choices=VOCABULARIES,
+        help="the student's vocabulary, where it is not the teacher's: then texts are kept",
+    )
+    add("--batch-size", type=int, default=16, metavar="N", help="rows at a time (default: 16)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Capture what is missing."""
+    from tqdm import tqdm
+
+    from t5distill import places
+    from t5distill.api import Student
+    from t5distill.evaluate.journal import journal
+    from t5distill.records import Chain, from_object, read_jsonl, read_problems, to_json
+    from t5distill.student.sharding import make_mesh
+
+    if args.top < 1 or args.batch_size < 1:
+        raise UserError("wanted --top and --batch-size of at least 1")
+    problems = read_problems(args.problems)
+    chains = [chain for path in args.chains for chain in read_jsonl(Chain, path)]
+    missing = [chain.problem_id for chain in chains if chain.problem_id not in problems]
+    if missing or not chains:
+        what = f"problem {missing[0]!r} is not among --problems" if missing else "no chain there"
+        raise UserError(f"{', '.join(args.chains)}: {what}")
+    out = places.place(args.out)
+    kept = journal(out)
+    lines = kept.read().splitlines(keepends=True)
+    # A killed run may have left half a line behind.
+    whole = [line for line in lines if line.endswith(b"\n")]
+    for line, chain in zip(whole, chains, strict=False):
+        found = from_object(Chain, json.loads(line))
+        if (found.problem_id, found.sample, found.text) != (
+            chain.problem_id, chain.sample, chain.text,
+        ):  # fmt: skip
+            raise UserError(f"{out}: holds other chains than {args.chains[0]}; give another --out")
+    kept.begin(sum(map(len, whole)))
+    todo = chains[len(whole) :]
+    capturer = Capturer(Student.load(args.checkpoint, mesh=make_mesh()), args)
+    try:
+        with tqdm(total=len(chains), initial=len(whole), unit=" chains") as bar:
+            for begin in range(0, len(todo), args.batch_size):
+                some = todo[begin : begin + args.batch_size]
+                pairs = [(problems[chain.problem_id], chain) for chain in some]
+                for chain in capturer.captured(pairs):
+                    kept.add(f"{to_json(chain)}\n".encode())
+                    bar.update()
+    finally:
+        kept.close()
+    print(f"{len(chains):,} chains with the {args.top} likeliest tokens at each place: {out}")
+    print(f"next: t5distill curate --problems F --chains {out} --soft-labels {args.top}")
+
+
+class Capturer:
+    """Runs the teacher over pairs of problems and chains."""
+
+    def __init__(self, teacher: Student, args: argparse.Namespace):
+        """Load the student's vocabulary, where it is another one."""
+        self.teacher, self.args = teacher, args
+        if args.top > teacher.config.vocab_size:
+            raise UserError(f"--top {args.top}: the teacher has {teacher.config.vocab_size} tokens")
+
+    def captured(self, pairs: Sequence[tuple[Problem, Chain]]) -> Iterator[Chain]:
+        """Yield the chains with what the teacher would have written at each of their tokens."""
+        import numpy as np
+
+        from t5distill import formats
+        from t5distill.student.top_tokens import top_tokens
+
+        teacher = self.teacher
+        texts = []
+        for problem, chain in pairs:
+            style = formats.style(chain.style)
+            texts.append((style.inputs(problem), style.targets(problem, chain)))
+        # A fixed number of rows, so that the last batch compiles nothing anew.
+        count = self.args.batch_size
+        if teacher.mesh is not None:
+            count += -count % teacher.mesh.shape["data"]
+        rows = [[teacher.encode(text) for text in column] for column in zip(*texts, strict=True)]
+        inputs, targets = (_padded(column, count) for column in rows)
+        most = min(
+            self.args.top + _SPARE * (self.args.vocab is not None), teacher.config.vocab_size
+        )
+        found = top_tokens(teacher.params, inputs, targets, config=teacher.config, k=most)
+        ids, values, own = map(np.asarray, found)
+        for i, (_, chain) in enumerate(pairs):
+            tokens = rows[1][i]
+            place = slice(0, len(tokens))
+            yield self._with(chain, texts[i][1], tokens, ids[i][place], values[i][place], own[i])
+
+    def _with(
+        self,
+        chain: Chain,
+        text: str,
+        tokens: list[int],
+        ids: np.ndarray,
+        values: np.ndarray,
+        own: np.ndarray,
+    ) -> Chain:
+        """Return a chain with one target's tokens captured."""
+        meta = {k: v for k, v in chain.meta.items() if k not in ("tokens", "soft")}
+        if self.args.vocab is None:
+            # Rounded down, so that the probabilities of a token still add up to no more than 1.
+            logprobs = [[_down(x) for x in row] for row in values.tolist()]
+            meta["soft"] = {"tokens": tokens, "ids": ids.tolist(), "logprobs": logprobs}
+        else:
+            meta["tokens"] = self._as_text(text, tokens, ids, values, own)
+            chain = dataclasses.replace(chain, text=text)
+        named = self.args.name or chain.teacher
+        return dataclasses.replace(chain, teacher=named, meta=meta)
+
+    def _as_text(
+        self, text: str, tokens: list[int], ids: np.ndarray, values: np.ndarray, own: np.ndarray
+    ) -> list[dict[str, Any]]:
+        """Return `meta.tokens` of a text: each token's surface, and those of the likeliest.
+
+        Several tokens that spell one character are one, with the alternatives of the first.
+        """
+        vocabulary: Any = self.teacher.vocabulary
+        _, ends = vocabulary.spans(text)
+        found, begin, first = [], 0, 0
+        for place, end in enumerate(ends):
+            if end == begin:
+                continue
+            surface = text[begin:end]
+            top = self._alternatives(tokens[:first], ids[first].tolist(), values[first].tolist())
+            if surface not in top:
+                sure = _down(float(own[first : place + 1].sum()))
+                least = min(top.values(), default=0.0)
+                top = {surface: min(sure, least), **top}
+            found.append({"text": surface, "top": [[t, p] for t, p in top.items()]})
+            begin, first = end, place + 1
+        return found
+
+    def _alternatives(
+        self, before: list[int], ids: list[int], values: list[float]
+    ) -> dict[str, float]:
+        """Return the texts of the likeliest tokens behind others, with their log-probabilities."""
+        vocabulary: Any = self.teacher.vocabulary
+        written, top = vocabulary.decode(before), {}
+        for i, value in zip(ids, values, strict=True):
+            said = vocabulary.decode([*before, i])
+            # What ends the text, or is a part of a character, is no text of its own.
+            if i != vocabulary.eos_id and said.startswith(written) and said != written:
+                top.setdefault(said[len(written) :], _down(value))
+            if len(top) == self.args.top:
+                break
+        return top
+
+
+def _down(value: float) -> float:
+    import math
+
+    return math.floor(value * 1e5) / 1e5
+
+
+def _padded(rows: Sequence[list[int]], count: int) -> np.ndarray:
+    """Return rows as int32 `[count, width]`, padded with 0."""
+    import numpy as np
+
+    width = max(map(len, rows))
+    padded = np.zeros((count, width + -width % _WIDTH), np.int32)
+    for row, tokens in zip(padded, rows, strict=False):
+        row[: len(tokens)] = tokens
+    return padded
