@@ -27,7 +27,7 @@ from t5distill.curate.alignment.edit_distance import Distances
 from t5distill.curate.alignment.targets import SoftTargets
 from t5distill.records import Chain
 
-_BATCH = 128
+_BATCH = 256
 # How much longer the longest of a batch may be than its shortest, and 8 tokens more.
 _LIKE = 1.25
 _MOST_REMEMBERED = 1 << 18
@@ -163,21 +163,28 @@ def _trace(
     that before the one that leaves the teacher's.
     """
     chains = np.arange(len(heights))
-    i, j = heights.copy(), widths.copy()
-    counts = np.zeros((len(heights), total.shape[1] - 1), np.int32)
+    row, column = total.shape[1] * total.shape[2], total.shape[2]
+    flat = total.reshape(-1)
+    # Where a chain's cell is in memory, and its column there; 1, 1 is the first cell.
+    at, j = heights * row + widths * column + chains, widths
+    behind_first = row + 2 * column
+    counts = np.zeros((total.shape[1], len(heights)), np.int32)
     last = np.zeros_like(counts)
-    while len(chains):
-        counts[chains, j - 1] += 1
-        last[chains, j - 1] = i - 1
-        going = (i > 1) | (j > 1)
-        chains, i, j = chains[going], i[going], j[going]
-        diagonal, up = total[i - 1, j - 1, chains], total[i - 1, j, chains]
-        left = total[i, j - 1, chains]
+    flat_counts, flat_last = counts.reshape(-1), last.reshape(-1)
+    while len(at):
+        place = j * column + chains
+        flat_counts[place] += 1
+        flat_last[place] = at
+        going = at >= behind_first
+        if not going.all():
+            chains, at, j = chains[going], at[going], j[going]
+        diagonal, up = flat.take(at - (row + column)), flat.take(at - row)
+        left = flat.take(at - column)
         by_left = (left < diagonal) & (left < up)
         by_up = (up < diagonal) & ~by_left
-        i = i - ~by_left
+        at = at - np.where(by_left, 0, row) - np.where(by_up, 0, column)
         j = j - ~by_up
-    return counts, last
+    return counts[1:].T, last[1:].T // row - 1
 
 
 class _Memory:
