@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from benchmarks.workload import Turn, Workload
-from t5distill.student import sharding, trainer, update
+from t5distill.student import learner, sharding, update
 from t5distill.student.decoding import generate_tokens
 from t5distill.student.settings import Settings
 
@@ -33,12 +33,12 @@ def training(workload: Workload, setting: dict[str, Any]) -> Callable[[], Turn]:
     batch = workload.packed[setting["lengths"]]
     state = update.start_state(workload.load_weights(), settings, shapes)
     run = update.compile_update(config, settings, mesh, shapes)
-    step = run.lower(state, trainer.device_batch(mesh, batch, settings)).compile()
+    step = run.lower(state, learner.device_batch(mesh, batch, settings)).compile()
 
     def turn() -> Turn:
         nonlocal state
         started = time.perf_counter()
-        state, metrics = step(state, trainer.device_batch(mesh, batch, settings))
+        state, metrics = step(state, learner.device_batch(mesh, batch, settings))
         loss = float(metrics["loss"])
         jax.block_until_ready(state)
         seconds = time.perf_counter() - started

@@ -113,15 +113,20 @@ class Student:
     @property
     def vocabulary(self) -> Vocabulary:
         """The tokenizer; a UserError where the checkpoint names none and none was given."""
-        # Not before it is needed: logits and token ids work where its file is missing.
-        if isinstance(self._vocabulary, functools.partial):
-            self._vocabulary = self._vocabulary()
-        if self._vocabulary is None:
+        if not self.names_vocabulary or self._vocabulary is None:
             raise UserError(
                 "the checkpoint does not say which vocabulary it has; give Student.load's "
                 "`vocabulary` t5, byt5, mt5 or the path of a SentencePiece model"
             )
         return self._vocabulary
+
+    @property
+    def names_vocabulary(self) -> bool:
+        """Whether the checkpoint or the caller says which vocabulary it has."""
+        # Not before it is needed: logits and token ids work where its file is missing.
+        if isinstance(self._vocabulary, functools.partial):
+            self._vocabulary = self._vocabulary()
+        return self._vocabulary is not None
 
     @functools.cached_property
     def _calculator(self) -> Calculator:

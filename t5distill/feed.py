@@ -80,6 +80,21 @@ class Feed:
         if self.batch_size % shares:
             raise UserError(f"BATCH_SIZE is {self.batch_size}, wanted a multiple of {shares}")
 
+    def check_vocabulary(self, teacher: Student) -> None:
+        """Raise UserError where a white-box teacher spells in other tokens than the student.
+
+        A checkpoint that does not say what its vocabulary is, such as T5X's, is taken at its size.
+        """
+        if not teacher.names_vocabulary:
+            return
+        own = vocabularies.load(self.vocab)
+        samples = ("She has 3 + 4 = 7 pens, and 5/2 of 10 is 25.", "The answer is -1,080.5 %.\n")
+        if any(own.encode(text) != teacher.vocabulary.encode(text) for text in samples):
+            raise UserError(
+                f"its vocabulary is {teacher.vocabulary!r}, the student's {own!r}; a white-box "
+                "teacher needs the student's (others teach through log-probabilities of text)"
+            )
+
     def record(self) -> dict[str, Any]:
         """Return what config.json says of the data, so that a student can be asked questions."""
         name = data.resolve(self.task, self.vocab)

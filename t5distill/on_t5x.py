@@ -30,8 +30,10 @@ from t5distill.formats.vocabulary import load, use_vocabulary
 from t5distill.runtime import import_tasks
 from t5distill.student.calculator import Calculator
 from t5distill.student.calculator_steps import Steps, choose, only
+from t5distill.student.objective import Objective
 from t5distill.student.optimizers import make_optimizer, make_schedule
 from t5distill.student.t5x_format import is_place
+from t5distill.t5x_model import SoftModel
 
 
 def check_macros() -> None:
@@ -89,6 +91,7 @@ def make_model(
     label_smoothing: float = 0.0,
     loss_normalizing_factor: str | float | None = None,
     decode_fn: Callable[..., Any] = decoding.temperature_sample,
+    objective: Objective | None = None,
 ) -> models.EncoderDecoderModel:
     """Return T5X's encoder-decoder model in the shape that a model file says.
 
@@ -113,7 +116,9 @@ def make_model(
         dropout_rate=dropout_rate,
         logits_via_embedding=logits_via_embedding,
     )
-    return models.EncoderDecoderModel(
+    soft = objective is not None and objective.is_soft
+    make = functools.partial(SoftModel, objective=objective) if soft else models.EncoderDecoderModel
+    return make(
         module=network.Transformer(config),
         input_vocabulary=vocabulary,
         output_vocabulary=vocabulary,
@@ -124,6 +129,41 @@ def make_model(
         z_loss=z_loss,
         loss_normalizing_factor=loss_normalizing_factor,
     )
+
+
+def objective(
+    *,
+    loss: str,
+    z_loss: float,
+    label_smoothing: float,
+    soft_weight: float,
+    temperature: float,
+    missing_mass: str,
+    beta: float,
+    teacher_checkpoint: str | None,
+    on_policy_share: float,
+) -> Objective:
+    """Return what a target token costs, as on t5distill's engine.
+
+    Raises:
+      UserError: the loss is unknown, or needs more than the soft labels of a task.
+    """
+    if teacher_checkpoint is not None or on_policy_share:
+        raise UserError(
+            "TEACHER_CHECKPOINT_PATH and ON_POLICY_SHARE are of t5distill's own engine; wanted "
+            "the soft labels of a task"
+        )
+    made = Objective(
+        loss=loss,
+        z_loss=z_loss,
+        label_smoothing=label_smoothing,
+        soft_weight=soft_weight,
+        temperature=temperature,
+        missing_mass=missing_mass,
+        beta=beta,
+    )
+    made.check_listed()
+    return made
 
 
 def schedule(

@@ -22,12 +22,15 @@ EVALUATION_ONLY = (
     embedded.HELD_OUT_BENCHMARK,
 )
 BENCHMARKS = tuple(dict.fromkeys((*benchmarks.OFFICIAL, *benchmarks.GENERATED, *EVALUATION_ONLY)))
-STYLES = tuple(formats.STYLES)
+# Soft labels are a teacher's: without one there are no such tasks.
+STYLES = tuple(name for name, style in formats.STYLES.items() if style.soft is None)
 
 # Zhu et al. 2024, section 3.3.
 ETD = ("program", "equation", "cot")
 
 FU = ("cot_in_context", "cot", "answer_in_context", "answer")
+FU_SOFT = tuple(f"{style}_soft" for style in FU)
+CODEX = "code-davinci-002"
 
 # Chain sets of the project's own recipes; others are registered by their users. Teacher `gold` is
 # a benchmark's own solutions after curation.
@@ -39,6 +42,7 @@ TEACHERS = (
     ),
     ("embedded", "cot", "simulated"),
     *(("embedded", style, "simulated") for style in formats.STYLES if style != "cot"),
+    *(("gsm8k", style, CODEX) for style in (*FU, *FU_SOFT)),
     ("svamp", "cot", "palm"),
     ("commonsenseqa", "cot", "palm"),
 )
@@ -49,9 +53,13 @@ MIXTURES = {
     "magister_2022": ("gsm8k_cot", "coin_flip_cot", "last_letter_cot"),
     # Zhu et al. 2024: three types of thought in one student, told apart by the end of the question.
     **{f"etd_{name}": tuple(f"{name}_{s}" for s in ETD) for name in BENCHMARKS},
-    # Fu et al. 2023, section 3.2: four formats.
+    # Fu et al. 2023, section 3.2: four formats, as texts (`match_sample`) or with the teacher's
+    # log-probabilities (`match_distribution`).
     "fu_2023": tuple(f"gsm8k_{style}" for style in FU),
+    "fu_2023_code_davinci_002": tuple(f"gsm8k_{style}_code_davinci_002" for style in FU),
+    "fu_2023_soft_code_davinci_002": tuple(f"gsm8k_{style}_code_davinci_002" for style in FU_SOFT),
     "fu_2023_embedded_simulated": tuple(f"embedded_{style}_simulated" for style in FU),
+    "fu_2023_soft_embedded_simulated": tuple(f"embedded_{style}_simulated" for style in FU_SOFT),
     "etd_embedded_simulated": tuple(f"embedded_{s}_simulated" for s in ETD),
     "magister_2022_answer": tuple(
         f"{name}_answer"

@@ -11,9 +11,12 @@ from t5distill import gin_files, runtime
 from t5distill.errors import UserError
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
     from t5distill.feed import Feed
     from t5distill.student.config import T5Config
     from t5distill.student.settings import Settings
+    from t5distill.student.update import Teacher
 
 RUN_FILE = "gin/runs/train.gin"
 ENTRY = "t5distill.train.train"
@@ -50,6 +53,7 @@ def train(
     feed: Feed,
     model_parallelism: int = 1,
     initial_checkpoint: str | None = None,
+    teacher_checkpoint: str | None = None,
 ) -> int:
     """Train one student; gin/runs/train.gin binds the arguments to macros and explains them.
 
@@ -60,6 +64,8 @@ def train(
       feed: the data.
       model_parallelism: devices that one copy of the network is spread over.
       initial_checkpoint: weights to begin with, unless model_dir has a checkpoint to resume from.
+      teacher_checkpoint: a T5 with the student's vocabulary, which says at each token what else
+        might stand there.
 
     Returns:
       The process's exit code: 0, or 128 plus the signal that stopped the run after a checkpoint.
@@ -69,10 +75,20 @@ def train(
 
     from t5distill.metrics_writer import MetricsWriter
     from t5distill.student import checkpoints, sharding, trainer
+    from t5distill.student.on_policy import OnPolicy
 
     # --- devices, data, and what is written down before the first step
     mesh = sharding.make_mesh(model_parallelism)
     feed.check(model, mesh)
+    teacher = _teacher(teacher_checkpoint, model, feed, mesh) if teacher_checkpoint else None
+    rewrite = None
+    if settings.on_policy_share > 0:
+        rewrite = OnPolicy(
+            config=model,
+            share=settings.on_policy_share,
+            seed=settings.random_seed,
+            mesh=mesh,
+        )
     leads = jax.process_index() == 0
     if leads:
         feed.save_vocabulary(model_dir)
@@ -96,6 +112,8 @@ def train(
             initial=_initial(initial_checkpoint) if initial_checkpoint else None,
             validation=feed.validation(mesh) if evaluates else None,
             evaluate=feed.accuracy(model, mesh) if evaluates else None,
+            teacher=teacher,
+            rewrite=rewrite,
             writer=writer,
             stop=stop,
         )
@@ -128,6 +146,25 @@ def _initial(path: str) -> Callable[[Any], Any]:
             raise UserError(f"INITIAL_CHECKPOINT_PATH: {e}") from e
 
     return load
+
+
+def _teacher(path: str, model: T5Config, feed: Feed, mesh: Mesh) -> Teacher:
+    """Load a white-box teacher onto the student's devices.
+
+    Raises:
+      UserError: there is none, or its vocabulary is another one.
+    """
+    import dataclasses
+
+    from t5distill.api import Student
+    from t5distill.student.update import Teacher
+
+    try:
+        loaded = Student.load(path, dtype=model.dtype, mesh=mesh)
+        feed.check_vocabulary(loaded)
+    except UserError as e:
+        raise UserError(f"TEACHER_CHECKPOINT_PATH: {e}") from e
+    return Teacher(dataclasses.replace(loaded.config, dropout_rate=0.0), loaded.params)
 
 
 if __name__ == "__main__":

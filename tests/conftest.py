@@ -10,6 +10,10 @@ os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 )
 
+# TensorFlow reads these when it is loaded. A bucket that refuses would be asked again for minutes.
+os.environ.setdefault("GCS_RETRY_CONFIG_MAX_RETRIES", "1")
+os.environ.setdefault("GCS_RETRY_CONFIG_INIT_DELAY_TIME_US", "1000")
+
 # How long an example takes says more about what else the machine does than about the code.
 hypothesis.settings.register_profile("t5distill", deadline=None)
 hypothesis.settings.load_profile("t5distill")

@@ -213,10 +213,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(folder):
-    """Serve one store; yield it and the environment in which a process finds it as `gs://`.
-
-    What fails is hardly tried again: TensorFlow would go on for minutes.
-    """
+    """Serve one store; yield it and the environment in which a process finds it as `gs://`."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     names = ("www.googleapis.com", "storage.googleapis.com")
@@ -238,8 +235,6 @@ def serving(folder):
                 "NO_GCE_CHECK": "true",
                 "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",
                 "GCS_STAT_CACHE_MAX_AGE": "0",
-                "GCS_RETRY_CONFIG_MAX_RETRIES": "1",
-                "GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "1000",
             },
         )
     finally:

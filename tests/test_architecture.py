@@ -35,6 +35,7 @@ STUDENT_MAY_IMPORT = (
     "t5distill.places",
     "t5distill.records",
     "t5distill.formats.codec",
+    "t5distill.formats.quantised",
     "t5distill.formats.vocabulary",
     "t5distill.verify.calculator",
     "t5distill.student",

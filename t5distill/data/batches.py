@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import seqio
 import tensorflow as tf
 
 from t5distill.data.converters import WeightedConverter, converter_of, lengths_of
+from t5distill.errors import UserError
 from t5distill.formats.example import WHOLE_WEIGHT
 
 Batch = dict[str, np.ndarray]
@@ -54,7 +56,8 @@ def stream_batches(
       int32 arrays `[batch_size, length]` (loss weights are float32 where a task's examples weigh
       unequally): encoder_input_tokens, decoder_input_tokens,
       decoder_target_tokens, decoder_loss_weights and, if packed, encoder_segment_ids,
-      encoder_positions, decoder_segment_ids and decoder_positions.
+      encoder_positions, decoder_segment_ids and decoder_positions; of soft labels
+      decoder_soft_ids and decoder_soft_values, `[batch_size, length * k]`.
 
     Raises:
       UserError: the task's data is missing.
@@ -112,12 +115,23 @@ def _with_shares(batch: Batch) -> Batch:
     return {**batch, "decoder_loss_weights": weights.astype(np.float32)}
 
 
+def _told(batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield what is given; the user's mistake that TensorFlow ran into becomes one again."""
+    try:
+        yield from batches
+    except tf.errors.OpError as e:
+        said = re.search(r"UserError: (.+)", str(e.message))
+        if said is None:
+            raise
+        raise UserError(said[1]) from e
+
+
 def _filled(dataset: Any, batch_size: int) -> Iterator[Batch]:
     """Yield the batches of a tf.data.Dataset as numpy, the last one filled up with padding."""
     options = tf.data.Options()
     # A run must be repeatable to the batch, so that it can be resumed.
     options.deterministic = True
-    for batch in dataset.prefetch(2).with_options(options).as_numpy_iterator():
+    for batch in _told(dataset.prefetch(2).with_options(options).as_numpy_iterator()):
         short = batch_size - len(next(iter(batch.values())))
         if short:
             batch = {k: np.pad(v, ((0, short), (0, 0))) for k, v in batch.items()}

@@ -90,6 +90,8 @@ class Segment:
       input_tokens: ids without padding.
       target_tokens: ids without padding.
       weights: the loss weight of each target token.
+      soft: what a teacher would have written at each of them, ids with probabilities, likeliest
+        first; empty where the task has no soft labels.
     """
 
     row: int
@@ -99,6 +101,7 @@ class Segment:
     input_tokens: list[int]
     target_tokens: list[int]
     weights: list[float]
+    soft: list[list[tuple[int, float]]]
 
 
 def segments(batch: Mapping[str, np.ndarray], vocabulary: Any) -> Iterator[Segment]:
@@ -113,6 +116,7 @@ def segments(batch: Mapping[str, np.ndarray], vocabulary: Any) -> Iterator[Segme
     # Without packing a row is one segment: everything that is not padding.
     input_ids = batch.get("encoder_segment_ids", (inputs != 0).astype("int32"))
     target_ids = batch.get("decoder_segment_ids", (targets != 0).astype("int32"))
+    soft = _soft(batch)
     for row in range(len(inputs)):
         for number in range(1, max(input_ids[row].max(), target_ids[row].max()) + 1):
             of_input, of_target = input_ids[row] == number, target_ids[row] == number
@@ -126,7 +130,28 @@ def segments(batch: Mapping[str, np.ndarray], vocabulary: Any) -> Iterator[Segme
                 input_tokens=input_tokens,
                 target_tokens=target_tokens,
                 weights=weights[row][of_target].tolist(),
+                soft=[entries for entries, here in zip(soft[row], of_target, strict=True) if here]
+                if soft
+                else [],
             )
+
+
+def _soft(batch: Mapping[str, np.ndarray]) -> list[list[list[tuple[int, float]]]]:
+    """Return the entries of every target token, `[rows][length][up to k]`, or nothing."""
+    from t5distill.formats import quantised
+
+    if "decoder_soft_ids" not in batch:
+        return []
+    shape = (*batch["decoder_target_tokens"].shape, -1)
+    ids = quantised.ids(batch["decoder_soft_ids"]).reshape(shape).tolist()
+    shares = quantised.probabilities(batch["decoder_soft_values"]).reshape(shape).tolist()
+    return [
+        [
+            [(i, p) for i, p in zip(some, their, strict=True) if p > 0]
+            for some, their in zip(row, of_row, strict=True)
+        ]
+        for row, of_row in zip(ids, shares, strict=True)
+    ]
 
 
 def lines(batch: Mapping[str, np.ndarray], vocabulary: Any) -> Iterator[str]:
@@ -149,4 +174,18 @@ def lines(batch: Mapping[str, np.ndarray], vocabulary: Any) -> Iterator[str]:
             f"targets, {len(s.target_tokens)} tokens, loss weight {sum(s.weights):g}:\n"
             f"{s.targets}\n"
             f"target tokens and their loss weights:\n{tokens}"
+            f"{_told_of_soft(s, vocabulary)}"
         )
+
+
+def _told_of_soft(segment: Segment, vocabulary: Any) -> str:
+    """Return a line for each target token that has soft labels."""
+    told = []
+    for token, entries in zip(segment.target_tokens, segment.soft, strict=False):
+        if entries:
+            shares = "  ".join(f"{vocabulary.piece(i)} {100 * p:.1f} %" for i, p in entries)
+            told.append(f"{vocabulary.piece(token)}:  {shares}")
+    if not segment.soft:
+        return ""
+    head = f"\nsoft labels of {len(told)} of {len(segment.target_tokens)} target tokens:"
+    return "\n".join([head, *told])

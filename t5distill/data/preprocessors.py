@@ -47,7 +47,9 @@ def render(dataset: tf.data.Dataset, *, style: str) -> tf.data.Dataset:
         examples = dict(zip(_COLUMNS, (inputs, targets, weights), strict=True))
         for tensor in examples.values():
             tensor.set_shape([None])
-        return {**examples, **_known(fields, choices)}
+        # `soft_labels.soften` reads the chain's log-probabilities.
+        chain = {"chain": pair["chain"]} if formats.style(style).soft else {}
+        return {**examples, **_known(fields, choices), **chain}
 
     def each(examples: dict[str, tf.Tensor]) -> tf.data.Dataset:
         rest = {k: v for k, v in examples.items() if k not in _COLUMNS}
@@ -115,7 +117,8 @@ def draw(
         inputs, targets, weight = tf.numpy_function(text, drawn, [tf.string, tf.string, tf.int32])
         for tensor in (inputs, targets, weight):
             tensor.set_shape([])
-        rest = {k: v for k, v in pair.items() if k not in ("problem", "chain")}
+        gone = ("problem",) if found.soft else ("problem", "chain")
+        rest = {k: v for k, v in pair.items() if k not in gone}
         return {**rest, "inputs": inputs, "targets": targets, "weight": weight}
 
     drawing: Any = seqio.map_over_dataset(one, num_seeds=1)

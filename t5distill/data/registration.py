@@ -11,8 +11,8 @@ import seqio
 
 from t5distill import formats
 from t5distill.curate import tfds_writer
-from t5distill.data import metrics, pools, preprocessors, sources
-from t5distill.data.converters import TARGET_WEIGHTS
+from t5distill.data import metrics, pools, preprocessors, soft_labels, sources
+from t5distill.data.converters import SOFT_FEATURES, TARGET_WEIGHTS, SoftFeature
 from t5distill.data.sources import ChainSet, ChainSource
 from t5distill.data.vocabularies import vocabulary
 from t5distill.errors import UserError
@@ -187,11 +187,14 @@ def _add_task(name: str, source: ChainSource, *, style: str, vocab: str) -> None
     features = {"inputs": feature, "targets": feature}
     if formats.style(style).weighted:
         features[TARGET_WEIGHTS] = seqio.Feature(seqio.PassThroughVocabulary(0), add_eos=False)
+    if soft := formats.style(style).soft:
+        plain = seqio.PassThroughVocabulary(0)
+        features |= {name: SoftFeature(plain, add_eos=False, k=soft.k) for name in SOFT_FEATURES}
     seqio.TaskRegistry.add(
         name,
         source=source,
         output_features=features,
-        preprocessors=_preprocessors(source, style),
+        preprocessors=_preprocessors(source, style, vocab),
         metric_objs=[metrics.outcomes_of(style)],
         shuffle_buffer_size=(
             _SHUFFLE_BUFFER if formats.style(style).drawn is None else _SHUFFLE_BUFFER_OF_DRAWN
@@ -199,11 +202,12 @@ def _add_task(name: str, source: ChainSource, *, style: str, vocab: str) -> None
     )
 
 
-def _preprocessors(source: ChainSource, style: str) -> list[Callable[..., Any]]:
+def _preprocessors(source: ChainSource, style: str, vocab: str) -> list[Callable[..., Any]]:
     """Return the way from pairs of records to token features."""
     found = formats.style(style)
     # Before SeqIO trims: a target that is cut teaches no early end of sequence.
     end = seqio.preprocessors.append_eos
+    soften = [functools.partial(soft_labels.soften, style=style, vocab=vocab)] if found.soft else []
     if found.drawn is not None:
         # What is drawn anew is tokenised anew.
         pool = functools.partial(pools.shots, source)
@@ -213,11 +217,13 @@ def _preprocessors(source: ChainSource, style: str) -> list[Callable[..., Any]]:
             functools.partial(preprocessors.draw, style=style, pool=pool),
             seqio.preprocessors.tokenize,
             *([preprocessors.keep_end] if found.shows else []),
+            *soften,
             end,
         ]
     return [
         functools.partial(preprocessors.render, style=style),
         seqio.preprocessors.tokenize,
+        *soften,
         preprocessors.keep_in_memory,
         seqio.CacheDatasetPlaceholder(),
         end,

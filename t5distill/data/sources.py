@@ -121,6 +121,7 @@ class ChainSource(seqio.DataSource):
         self, shuffle: bool, seed: int | None, shard_info: seqio.ShardInfo | None
     ) -> tf.data.Dataset:
         """Return the chains of the TFDS set."""
+        self._check_soft()
         config = tfds.ReadConfig(shuffle_seed=seed, skip_prefetch=True, try_autocache=False)
         if shard_info and shard_info.num_shards > 1:
             config.input_context = tf.distribute.InputContext(
@@ -132,6 +133,20 @@ class ChainSource(seqio.DataSource):
         if self.chains.one_per_problem:
             dataset = dataset.filter(lambda example: example["first"] == 1)
         return dataset.map(lambda example: {k: example[k] for k in ("problem", "chain")})
+
+    def _check_soft(self) -> None:
+        """Raise UserError where log-probabilities are wanted that nobody has looked at."""
+        style = formats.style(self.chains.style)
+        if style.soft is None or not style.needs_chain:
+            return
+        directory = self._directory()
+        found = _read_manifest(directory).get("soft_labels")
+        if not found:
+            raise UserError(
+                f"{directory}: style {self.chains.style} learns a teacher's log-probabilities, and "
+                "this set has none that were checked; ask with `t5distill generate "
+                f"--top-logprobs {style.soft.k}` and curate with --soft-labels {style.soft.k}"
+            )
 
     def stamp(self, split: str) -> object:
         """Return what changes when the files of a split do."""
@@ -171,6 +186,11 @@ class ChainSource(seqio.DataSource):
         pairs = _gold_pairs(path, _stamp(path, self.chains.benchmark), self.chains.style)
         if split != "train" or not formats.style(self.chains.style).needs_chain:
             return pairs
+        if formats.style(self.chains.style).soft:
+            raise UserError(
+                f"{path}: a benchmark's own solutions have no log-probabilities; style "
+                f"{self.chains.style} needs a teacher's chains"
+            )
         with_chain = [pair for pair in pairs if pair[1]]
         if not with_chain:
             raise UserError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from t5distill import records
 from t5distill.errors import UserError, suggest
@@ -30,6 +31,18 @@ from t5distill.records import Chain, Problem
 __all__ = ["GOLD", "STYLES", "Example", "Style", "gold_chain", "style"]
 
 
+class SoftLabels(NamedTuple):
+    """What a student learns of a teacher's log-probabilities beside the text.
+
+    Attributes:
+      method: how they are put on the student's tokens, one of `curate.alignment.METHODS`.
+      k: how many tokens are kept for each target token.
+    """
+
+    method: str
+    k: int
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Style:
     """How a student is taught and asked.
@@ -46,6 +59,7 @@ class Style:
       drawn: an example that is drawn anew in every epoch, where the style has such ones.
       grouped: whether it is drawn from all the chains of a problem together.
       shows: whether it shows solved problems of the training split.
+      soft: how its targets have soft labels, where they do.
     """
 
     inputs: Callable[[Problem], str]
@@ -58,6 +72,7 @@ class Style:
     drawn: Callable[[Drawn], Example] | None = None
     grouped: bool = False
     shows: bool = False
+    soft: SoftLabels | None = None
 
     def examples(self, problem: Problem, chain: Chain | None) -> list[Example]:
         """Return what is learnt from a chain, or from the problem alone."""
@@ -152,6 +167,26 @@ STYLES = {
     ),
     "divergent": _divergent(None),
     **{f"divergent_{k}": _divergent(k) for k in range(1, fresh.MOST_CHAINS + 1)},
+}
+
+# Top 5 is what providers give and Fu et al. 2023 took.
+_TOP = 5
+
+
+def _with_soft(name: str, method: str = "offsets", k: int = _TOP) -> Style:
+    return dataclasses.replace(STYLES[name], soft=SoftLabels(method, k))
+
+
+# The same texts, with the teacher's likeliest tokens beside each target token. Bare answers have
+# none: they are there for mixtures, whose tasks must have the same features.
+STYLES |= {
+    **{
+        f"{name}_soft": _with_soft(name)
+        for name in ("cot", "program", "equation", "key_points", "cot_in_context")
+    },
+    **{f"{name}_soft": _with_soft(name) for name in ("answer", "answer_in_context")},
+    **{f"cot_soft_{k}": _with_soft("cot", k=k) for k in (20, 64)},
+    **{f"{name}_soft_dtw": _with_soft(name, "dtw") for name in ("cot", "cot_in_context")},
 }
 
 

@@ -1,30 +1,24 @@
-"""Token cross-entropy as sums over a batch, without the full matrix of logits.
+"""Sums of token costs over a batch, without the full matrix of logits.
 
-With hidden states h, kernel W, logits x = h W and log Z = logsumexp(x), a token with target t costs
-
-    log Z - sum_v q_v x_v - entropy(q) + z_loss * (log Z)^2
-
-where q puts 1 - label_smoothing on t and spreads the rest evenly over the other entries. The
-constant entropy(q) and the z-loss are those of T5X, so that losses compare. The gradient with
-respect to x is weight * ((1 + 2 z_loss log Z) softmax(x) - q).
-
-The projection and the loss are one function: a chunk of positions is projected, its loss and the
-gradients of h and W are formed at once, and its logits are dropped. Three matrix products in all,
-as plain differentiation has, and nothing is computed twice. On 2 CPU cores this is faster than the
-plain form at every size tried, by 1.5 to 3 times (vocabularies 384, 4,096 and 32,128, float32 and
-bfloat16), so there is no second path.
+The projection to the vocabulary and the loss (`objective`) are one function: a chunk of positions
+is projected, its loss and the gradients of h and W are formed at once, and its logits are dropped.
+Three matrix products in all, as plain differentiation has, and nothing is computed twice. On 2 CPU
+cores this is faster than the plain form at every size tried, by 1.5 to 3 times (vocabularies 384,
+4,096 and 32,128, float32 and bfloat16), so there is no second path. A white-box teacher is
+projected chunk by chunk beside the student: no `[batch, length, vocab]` of either exists.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from t5distill.errors import UserError, suggest
+from t5distill.formats import quantised
+from t5distill.student.objective import Costs, Objective, Soft, Target
 from t5distill.student.products import product
 
 # A chunk has at least this many rows (positions of all examples of a device), so that adding to the
@@ -37,7 +31,6 @@ NORMALIZING_FACTORS = (
     "NUM_TOTAL_TARGET_TOKENS",
     "AVERAGE_PER_SEQUENCE",
 )
-LOSSES = ("cross_entropy",)
 
 
 class LossSums(NamedTuple):
@@ -47,39 +40,79 @@ class LossSums(NamedTuple):
       loss: weighted loss in nats, z-loss included.
       weight: sum of the weights.
       correct: weight of the tokens whose target has the greatest logit (ties count).
+      hard: weighted cross-entropy; this and what follows where a teacher speaks, else None.
+      soft: weighted divergence from the teacher.
+      softened: weight of the tokens with a soft target.
+      entropy: weighted entropy of the teacher.
+      agreement: weight of the tokens whose likeliest token is the same for both.
     """
 
     loss: jax.Array
     weight: jax.Array
     correct: jax.Array
+    hard: jax.Array | None = None
+    soft: jax.Array | None = None
+    softened: jax.Array | None = None
+    entropy: jax.Array | None = None
+    agreement: jax.Array | None = None
+
+    def means(self) -> dict[str, jax.Array]:
+        """Return the metrics of a batch, each over the tokens that it is about."""
+        weight = jnp.maximum(self.weight, 1e-9)
+        metrics = {"loss": self.loss / weight, "token_accuracy": self.correct / weight}
+        if self.softened is None:
+            return metrics
+        per = {
+            "hard_loss": (self.hard, weight),
+            "soft_loss": (self.soft, self.softened),
+            "soft_share": (self.softened, weight),
+            "teacher_entropy": (self.entropy, self.softened),
+            "teacher_agreement": (self.agreement, self.softened),
+        }
+        parts = {k: (x, y) for k, (x, y) in per.items() if x is not None}
+        return {**metrics, **{k: x / jnp.maximum(y, 1e-9) for k, (x, y) in parts.items()}}
 
 
-def cross_entropy_sums(
+class Rows(NamedTuple):
+    """What the loss reads of each position; leading axes `[batch, length]`.
+
+    Attributes:
+      tokens: int32 targets.
+      weights: float32, 0 for padding.
+      soft: the likeliest tokens of a teacher, or None.
+      teacher: last states of a white-box teacher, `[batch, length, its emb]`, or None.
+    """
+
+    tokens: jax.Array
+    weights: jax.Array
+    soft: Soft | None = None
+    teacher: jax.Array | None = None
+
+
+def loss_sums(
+    objective: Objective,
     hidden: jax.Array,
     kernel: jax.Array,
-    targets: jax.Array,
-    weights: jax.Array,
+    rows: Rows,
     *,
-    z_loss: float = 0.0,
-    label_smoothing: float = 0.0,
+    teacher_kernel: jax.Array | None = None,
     data_shards: int = 1,
 ) -> LossSums:
-    """Return the sums of the module's loss over a batch; differentiable in `hidden` and `kernel`.
+    """Return the sums of an objective over a batch; differentiable in `hidden` and `kernel`.
 
     Args:
+      objective: what a token costs.
       hidden: `[batch, length, emb]`, the decoder's last states.
       kernel: `[emb, vocab]`, multiplied in the dtype of `hidden` with float32 sums.
-      targets: int32 `[batch, length]`.
-      weights: float32 `[batch, length]`, 0 for padding.
-      z_loss: coefficient of (log Z)^2.
-      label_smoothing: probability taken from the target.
+      rows: what the states are compared with.
+      teacher_kernel: `[its emb, vocab]` of a white-box teacher.
       data_shards: devices that the batch axis is spread over. The kernel's gradient is summed over
         them once, after the last chunk, and not once for each chunk.
     """
-    batch, length = targets.shape
+    batch, length = rows.tokens.shape
     shards = data_shards if batch % data_shards == 0 else 1
-    rows = batch // shards
-    per_chunk = max(1, max(CHUNK_ROWS, CHUNK_LOGITS // kernel.shape[1]) // rows)
+    count = batch // shards
+    per_chunk = max(1, max(CHUNK_ROWS, CHUNK_LOGITS // kernel.shape[1]) // count)
     chunks = -(-length // per_chunk)
     per_chunk = -(-length // chunks)
     padding = chunks * per_chunk - length
@@ -87,116 +120,109 @@ def cross_entropy_sums(
     def split(x: jax.Array) -> jax.Array:
         """`[batch, length, ...]` to `[chunks, shards, rows * positions, ...]`."""
         x = jnp.pad(x, ((0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 2))
-        x = x.reshape(shards, rows, chunks, per_chunk, *x.shape[2:])
+        x = x.reshape(shards, count, chunks, per_chunk, *x.shape[2:])
         x = jnp.moveaxis(x, 2, 0)
-        return x.reshape(chunks, shards, rows * per_chunk, *x.shape[4:])
+        return x.reshape(chunks, shards, count * per_chunk, *x.shape[4:])
 
-    return _sums(
-        float(z_loss),
-        float(label_smoothing),
-        split(hidden),
-        kernel,
-        split(targets),
-        split(weights.astype(jnp.float32)),
-    )
+    rows = rows._replace(weights=rows.weights.astype(jnp.float32))
+    return _sums(objective, split(hidden), kernel, jax.tree.map(split, rows), teacher_kernel)
 
 
-def _zeros(shards: int) -> LossSums:
-    return LossSums(*(jnp.zeros(shards, jnp.float32) for _ in LossSums._fields))
+def total(costs: Costs, weights: jax.Array, axis: int | None = None) -> LossSums:
+    """Return the sums of token costs `[...]` under weights `[...]`, along an axis or along all."""
+    weighted = {
+        name: jnp.sum(cost * weights, axis=axis)
+        for name, cost in costs._asdict().items()
+        if cost is not None
+    }
+    return LossSums(weight=jnp.sum(weights, axis=axis), **weighted)
 
 
-def _total(sums: LossSums) -> LossSums:
+def _add_up(sums: LossSums) -> LossSums:
     """Add up `[shards]` sums: like the kernel's gradient, once and not for each chunk."""
-    return LossSums(*(jnp.sum(x) for x in sums))
-
-
-def _add(a: LossSums, b: LossSums) -> LossSums:
-    return LossSums(*(x + y for x, y in zip(a, b, strict=True)))
+    return jax.tree.map(jnp.sum, sums)
 
 
 def _scan(body, start, chunks):
     """Run `jax.lax.scan`, or the body alone where there is one chunk."""
     if chunks[0].shape[0] > 1:
         return jax.lax.scan(body, start, chunks)
-    carry, out = body(start, tuple(x[0] for x in chunks))
+    carry, out = body(start, jax.tree.map(lambda x: x[0], chunks))
     return carry, None if out is None else out[None]
 
 
 def _chunk(
-    z_loss: float,
-    smoothing: float,
-    h: jax.Array,
-    kernel: jax.Array,
-    targets: jax.Array,
-    weights: jax.Array,
-) -> tuple[LossSums, jax.Array]:
-    """Return one chunk's sums `[shards]` and the gradient `[shards, rows, vocab]` of its logits."""
-    vocab = kernel.shape[1]
-    on, off = 1.0 - smoothing, smoothing / (vocab - 1)
-    entropy = -(on * math.log(on) + (vocab - 1) * off * math.log(off + 1e-20))
-    logits = product("dre,ev->drv", h, kernel, jnp.float32)
-    greatest = jnp.max(logits, axis=-1)
-    exponentials = jnp.exp(logits - greatest[..., None])
-    partition = jnp.sum(exponentials, axis=-1)
-    log_z = jnp.log(partition) + greatest
-    # A comparison and a sum, not a gather: they stay local where devices share the vocabulary.
-    hit = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) == targets[..., None]
-    target_logit = jnp.sum(jnp.where(hit, logits, 0.0), axis=-1)
-    token_loss = log_z - target_logit + z_loss * jnp.square(log_z) - entropy
-    if smoothing:
-        token_loss += off * (vocab * target_logit - jnp.sum(logits, axis=-1))
-    sums = LossSums(
-        jnp.sum(token_loss * weights, axis=1),
-        jnp.sum(weights, axis=1),
-        jnp.sum((target_logit >= greatest) * weights, axis=1),
-    )
-    scale = (1.0 + 2.0 * z_loss * log_z) / partition
-    gradient = exponentials * scale[..., None] - jnp.where(hit, on, off)
-    return sums, (gradient * weights[..., None]).astype(h.dtype)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _sums(
-    z_loss: float,
-    smoothing: float,
+    objective: Objective,
     hidden: jax.Array,
     kernel: jax.Array,
-    targets: jax.Array,
-    weights: jax.Array,
+    rows: Rows,
+    teacher_kernel: jax.Array | None,
+) -> tuple[LossSums, jax.Array]:
+    """Return one chunk's sums `[shards]` and the gradient `[shards, rows, vocab]` of its logits."""
+    teacher = None
+    if rows.teacher is not None and teacher_kernel is not None:
+        teacher = product("dre,ev->drv", rows.teacher, teacher_kernel, jnp.float32)
+    target = Target(rows.tokens, rows.soft, teacher)
+
+    def weighed(logits: jax.Array) -> tuple[jax.Array, LossSums]:
+        sums = total(objective.costs(logits, target), rows.weights, axis=1)
+        return jnp.sum(sums.loss), sums
+
+    logits = product("dre,ev->drv", hidden, kernel, jnp.float32)
+    gradient, sums = jax.grad(weighed, has_aux=True)(logits)
+    return sums, gradient.astype(hidden.dtype)
+
+
+def _zeros(objective: Objective, hidden, kernel, rows, teacher_kernel) -> LossSums:
+    """Return the sums of no chunk at all."""
+    first = jax.tree.map(lambda x: x[0], (hidden, rows))
+    shapes = jax.eval_shape(lambda h, r: _chunk(objective, h, kernel, r, teacher_kernel)[0], *first)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _sums(
+    objective: Objective,
+    hidden: jax.Array,
+    kernel: jax.Array,
+    rows: Rows,
+    teacher_kernel: jax.Array | None,
 ) -> LossSums:
     """Return the sums over `[chunks, shards, rows, emb]` hidden states, without gradients."""
 
-    def body(total: LossSums, chunk):
-        h, t, w = chunk
-        sums, _ = _chunk(z_loss, smoothing, h, kernel, t, w)
-        return _add(total, sums), None
+    def body(so_far: LossSums, chunk):
+        h, r = chunk
+        sums, _ = _chunk(objective, h, kernel, r, teacher_kernel)
+        return jax.tree.map(jnp.add, so_far, sums), None
 
     kernel = kernel.astype(hidden.dtype)
-    total, _ = _scan(body, _zeros(hidden.shape[1]), (hidden, targets, weights))
-    return _total(total)
+    start = _zeros(objective, hidden, kernel, rows, teacher_kernel)
+    so_far, _ = _scan(body, start, (hidden, rows))
+    return _add_up(so_far)
 
 
-def _sums_forward(z_loss, smoothing, hidden, kernel, targets, weights):
+def _sums_forward(objective, hidden, kernel, rows, teacher_kernel):
     """Return the sums, and as residuals the finished gradients of the loss."""
     shards, emb, vocab = hidden.shape[1], *kernel.shape
     dtype = kernel.dtype
     kernel = kernel.astype(hidden.dtype)
 
     def body(carry, chunk):
-        total, kernel_gradient = carry
-        h, t, w = chunk
-        sums, gradient = _chunk(z_loss, smoothing, h, kernel, t, w)
+        so_far, kernel_gradient = carry
+        h, r = chunk
+        sums, gradient = _chunk(objective, h, kernel, r, teacher_kernel)
         hidden_gradient = product("drv,ev->dre", gradient, kernel, h.dtype)
         kernel_gradient += product("dre,drv->dev", h, gradient, jnp.float32)
-        return (_add(total, sums), kernel_gradient), hidden_gradient
+        return (jax.tree.map(jnp.add, so_far, sums), kernel_gradient), hidden_gradient
 
-    start = (_zeros(shards), jnp.zeros((shards, emb, vocab), jnp.float32))
-    (total, kernel_gradient), hidden_gradient = _scan(body, start, (hidden, targets, weights))
-    return _total(total), (hidden_gradient, jnp.sum(kernel_gradient, axis=0).astype(dtype))
+    zeros = _zeros(objective, hidden, kernel, rows, teacher_kernel)
+    start = (zeros, jnp.zeros((shards, emb, vocab), jnp.float32))
+    (so_far, kernel_gradient), hidden_gradient = _scan(body, start, (hidden, rows))
+    return _add_up(so_far), (hidden_gradient, jnp.sum(kernel_gradient, axis=0).astype(dtype))
 
 
-def _sums_backward(z_loss, smoothing, residuals, cotangents):
-    """Scale the gradients found on the way forward; weight and correct have none."""
+def _sums_backward(objective, residuals, cotangents):
+    """Scale the gradients found on the way forward; the loss alone has any."""
     hidden_gradient, kernel_gradient = residuals
     scale = cotangents.loss
     return (
@@ -208,6 +234,31 @@ def _sums_backward(z_loss, smoothing, residuals, cotangents):
 
 
 _sums.defvjp(_sums_forward, _sums_backward)
+
+
+def batch_rows(
+    batch: dict[str, jax.Array],
+    normalizing: float | str | None,
+    *,
+    teacher: jax.Array | None = None,
+) -> Rows:
+    """Return what the loss reads of a batch of model features.
+
+    Args:
+      batch: `decoder_target_tokens` `[batch, length]`, and where the task has soft labels
+        `decoder_soft_ids` and `decoder_soft_values` `[batch, length * k]` (`formats.quantised`).
+      normalizing: as for `token_weights`.
+      teacher: last states of a white-box teacher, which then count and not the soft labels.
+    """
+    tokens = batch["decoder_target_tokens"]
+    soft = None
+    if teacher is None and "decoder_soft_ids" in batch:
+        shape = (*tokens.shape, -1)
+        soft = Soft(
+            quantised.ids(batch["decoder_soft_ids"]).reshape(shape),
+            quantised.probabilities(batch["decoder_soft_values"], jnp.exp).reshape(shape),
+        )
+    return Rows(tokens, token_weights(batch, normalizing), soft, teacher)
 
 
 def token_weights(batch: dict[str, jax.Array], normalizing: float | str | None) -> jax.Array:
@@ -250,12 +301,9 @@ def denominator(
     return float(normalizing)
 
 
-def check_names(loss: str, normalizing: float | str | None) -> None:
-    """Raise UserError where LOSS or LOSS_NORMALIZING_FACTOR is none that this module knows."""
-    if loss not in LOSSES:
-        raise UserError(f"LOSS is {loss!r}; {suggest(loss, LOSSES)}")
-    if isinstance(normalizing, str) and normalizing not in NORMALIZING_FACTORS:
+def check_normalizing(factor: float | str | None) -> None:
+    """Raise UserError where LOSS_NORMALIZING_FACTOR is none that this module knows."""
+    if isinstance(factor, str) and factor not in NORMALIZING_FACTORS:
         raise UserError(
-            f"LOSS_NORMALIZING_FACTOR is {normalizing!r}; "
-            f"{suggest(normalizing, NORMALIZING_FACTORS)}"
+            f"LOSS_NORMALIZING_FACTOR is {factor!r}; {suggest(factor, NORMALIZING_FACTORS)}"
         )

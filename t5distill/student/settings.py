@@ -8,6 +8,7 @@ import optax
 
 from t5distill.errors import UserError
 from t5distill.student import losses, optimizers
+from t5distill.student.objective import Objective
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,14 @@ class Settings:
 
     Attributes:
       train_steps: optimizer updates in all, those before a resume included.
-      loss: `cross_entropy`.
+      loss: a name of `objective.LOSSES`: `cross_entropy`, or the divergence from a teacher.
+      soft_weight: share of that divergence, the rest is cross-entropy.
+      soft_temperature: of both distributions in the divergence.
+      missing_mass: what becomes of the probability that a teacher's likeliest tokens lack, a name
+        of `objective.MISSING_MASS`.
+      jsd_beta: of `jensen_shannon`.
+      on_policy_share: share of the updates whose targets the student writes itself, for a
+        white-box teacher to score.
       z_loss: coefficient of (log Z)^2.
       label_smoothing: probability taken from the target token.
       loss_normalizing_factor: as in T5X: a name of `losses.NORMALIZING_FACTORS`, a number that the
@@ -35,6 +43,11 @@ class Settings:
 
     train_steps: int
     loss: str = "cross_entropy"
+    soft_weight: float = 1.0
+    soft_temperature: float = 1.0
+    missing_mass: str = "drop"
+    jsd_beta: float = 0.5
+    on_policy_share: float = 0.0
     z_loss: float = 0.0
     label_smoothing: float = 0.0
     loss_normalizing_factor: float | str | None = "NUM_REAL_TARGET_TOKENS"
@@ -50,7 +63,8 @@ class Settings:
     keep_checkpoints: int = 1
 
     def __post_init__(self):
-        losses.check_names(self.loss, self.loss_normalizing_factor)
+        losses.check_normalizing(self.loss_normalizing_factor)
+        _ = self.objective  # raises where its constants are out of range
         least = {
             "train_steps": 0,
             "microbatches": 1,
@@ -67,10 +81,21 @@ class Settings:
                     f"{name.upper()} is {value!r}, wanted a whole number of at least {minimum}"
                 )
         self.make_optimizer()
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise UserError(
-                f"LABEL_SMOOTHING is {self.label_smoothing}, wanted at least 0 and less than 1"
-            )
+        if not 0.0 <= self.on_policy_share <= 1.0:
+            raise UserError(f"ON_POLICY_SHARE is {self.on_policy_share}, wanted 0 to 1")
+
+    @property
+    def objective(self) -> Objective:
+        """What a target token costs."""
+        return Objective(
+            loss=self.loss,
+            z_loss=self.z_loss,
+            label_smoothing=self.label_smoothing,
+            soft_weight=self.soft_weight,
+            temperature=self.soft_temperature,
+            missing_mass=self.missing_mass,
+            beta=self.jsd_beta,
+        )
 
     def make_schedule(self) -> optax.Schedule:
         """Return the learning rate as a function of finished updates."""

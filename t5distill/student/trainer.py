@@ -20,8 +20,9 @@ from jax.sharding import Mesh
 from t5distill.errors import UserError
 from t5distill.student import checkpoints, sharding, update
 from t5distill.student.config import T5Config
+from t5distill.student.learner import Learner
 from t5distill.student.settings import Settings
-from t5distill.student.update import FEATURES, State
+from t5distill.student.update import FEATURES, State, Teacher
 
 Batch = dict[str, np.ndarray]
 
@@ -55,6 +56,8 @@ def fit(
     initial: Callable[[Any], Any] | None = None,
     validation: Callable[[], Iterable[Batch]] | None = None,
     evaluate: Callable[[Any, int], dict[str, float]] | None = None,
+    teacher: Teacher | None = None,
+    rewrite: Callable[[Any, int, Batch], Batch | None] | None = None,
     writer: Writer | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -73,6 +76,9 @@ def fit(
       validation: gives one pass over the validation split, for `validation_loss`.
       evaluate: from parameters and step to further metrics; by `validation_accuracy` among them the
         best checkpoint is chosen, by `validation_loss` otherwise.
+      teacher: a white-box teacher, whose distribution the loss is taken from.
+      rewrite: from parameters, step and a batch to the same batch with targets that the student
+        wrote itself, or None where this step learns from the given ones (`on_policy.OnPolicy`).
       writer: where metrics go.
       stop: asked at every step (of several processes: at every log); True saves and ends.
 
@@ -90,7 +96,7 @@ def fit(
     step = int(state.step)
 
     # --- the compiled update, and what reads its metrics
-    run = update.compile_update(config, settings, mesh, shapes)
+    learn = Learner(config, settings, mesh, shapes, teacher, rewrite)
     journal = Journal(settings, writer)
     examine = Examiner(config, mesh, shapes, validation, evaluate)
     source = batches(step)
@@ -99,7 +105,7 @@ def fit(
     # --- the loop
     try:
         while step < settings.train_steps and not stopped:
-            state, row = run(state, device_batch(mesh, _next(source, step), settings))
+            state, row = learn(state, step, _next(source, step))
             step += 1
             journal.add(step, row)
 
@@ -170,23 +176,6 @@ def _agreed(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
-
-
-def device_batch(mesh: Mesh, batch: Batch, settings: Settings) -> dict[str, jax.Array]:
-    """Put this process's rows of a batch on the mesh; only the arrays that the network reads.
-
-    Raises:
-      UserError: the batch does not divide over the devices and microbatches.
-    """
-    shares = sharding.data_layout(mesh)[1]
-    rows = len(batch["decoder_target_tokens"]) * shares
-    parts = mesh.shape["data"] * settings.microbatches
-    if rows % parts:
-        raise UserError(
-            f"BATCH_SIZE is {rows}, wanted a multiple of {parts}: {mesh.shape['data']} devices "
-            f"along data times {settings.microbatches} MICROBATCHES"
-        )
-    return sharding.global_batch(mesh, {k: batch[k] for k in FEATURES if k in batch})
 
 
 class Journal:
@@ -283,12 +272,13 @@ class Examiner:
                 batch = {**last, "decoder_loss_weights": nothing}
             last = batch
             sums = self.measure(params, self._padded(batch))
-            total += np.asarray(jax.device_get(tuple(sums)), np.float64)
-        if total[1] == 0:
+            found = (sums.weight, sums.loss, sums.correct)
+            total += np.asarray(jax.device_get(found), np.float64)
+        if total[0] == 0:
             raise UserError("the validation split has no target token; check EVAL_SPLIT")
         return {
-            "validation_loss": float(total[0] / total[1]),
-            "validation_token_accuracy": float(total[2] / total[1]),
+            "validation_loss": float(total[1] / total[0]),
+            "validation_token_accuracy": float(total[2] / total[0]),
         }
 
     def _padded(self, batch: Batch) -> dict[str, jax.Array]:
@@ -296,6 +286,8 @@ class Examiner:
         shards = self.mesh.shape["data"] // sharding.data_layout(self.mesh)[1]
         rows = len(batch["decoder_target_tokens"])
         missing = -rows % shards
-        whole = {k: np.pad(batch[k], ((0, missing), (0, 0))) for k in FEATURES if k in batch}
+        # Measured is plain cross-entropy, so that losses compare whatever a student learns from.
+        read = [k for k in FEATURES if k in batch and "soft" not in k]
+        whole = {k: np.pad(batch[k], ((0, missing), (0, 0))) for k in read}
         whole.setdefault("decoder_loss_weights", whole["decoder_target_tokens"] > 0)
         return sharding.global_batch(self.mesh, whole)

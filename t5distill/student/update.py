@@ -26,6 +26,8 @@ FEATURES = (
     "decoder_loss_weights",
     "encoder_segment_ids",
     "decoder_segment_ids",
+    "decoder_soft_ids",
+    "decoder_soft_values",
 )
 
 
@@ -38,6 +40,18 @@ class State(NamedTuple):
     params: Any
     optimizer: Any
     step: Any
+
+
+class Teacher(NamedTuple):
+    """A larger T5 that scores what the student reads and writes.
+
+    Attributes:
+      config: its shape; its vocabulary is the student's.
+      params: its parameters, on the student's mesh, spread by its own shape.
+    """
+
+    config: T5Config
+    params: Any
 
 
 def abstract_state(config: T5Config, settings: Settings, mesh: Mesh) -> State:
@@ -84,26 +98,34 @@ def start_state(params: Any, settings: Settings, shapes: State) -> State:
 
 
 def compile_update(
-    config: T5Config, settings: Settings, mesh: Mesh, shapes: State
-) -> Callable[[State, Batch], tuple[State, Metrics]]:
+    config: T5Config,
+    settings: Settings,
+    mesh: Mesh,
+    shapes: State,
+    teacher: Teacher | None = None,
+) -> Callable[..., tuple[State, Metrics]]:
     """Return the jitted update `state, batch -> state, metrics`; it donates the state.
+
+    A white-box teacher runs in the same program, without gradients: its parameters are the third
+    argument of the update, and of `teacher` only the shapes are looked at here.
 
     Dropout's key is a function of seed, step and microbatch alone, so that a resumed run draws what
     an unbroken one would have drawn, on any mesh.
     """
     optimizer, schedule = settings.make_optimizer(), settings.make_schedule()
 
-    def update(state: State, batch: Batch) -> tuple[State, Metrics]:
+    def update(state: State, batch: Batch, scorer: Any = None) -> tuple[State, Metrics]:
+        whole = None if teacher is None else teacher._replace(params=scorer)
         key = None
         if config.dropout_rate > 0.0:
             key = jax.random.fold_in(jax.random.key(settings.random_seed), state.step)
-        gradients, sums = _gradients(config, settings, mesh, state.params, batch, key)
+        gradients, sums = _gradients(config, settings, mesh, state.params, batch, key, whole)
         positions = batch["decoder_target_tokens"].size
         divisor = losses.denominator(sums, positions, settings.loss_normalizing_factor)
         gradients = jax.tree.map(lambda g: g / divisor, gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         metrics = {
-            **_means(sums),
+            **sums.means(),
             "gradient_norm": optax.tree.norm(gradients),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
             "tokens": jnp.sum(batch["decoder_target_tokens"] > 0),
@@ -112,9 +134,10 @@ def compile_update(
         return State(params, optimizer_state, state.step + 1), metrics
 
     place = _shardings(shapes)
+    beside = () if teacher is None else (_shardings(teacher.params),)
     return jax.jit(
         update,
-        in_shardings=(place, sharding.batch_sharding(mesh)),
+        in_shardings=(place, sharding.batch_sharding(mesh), *beside),
         out_shardings=(place, sharding.replicated(mesh)),
         donate_argnums=0,
     )
@@ -136,11 +159,6 @@ def compile_measure(
     )
 
 
-def _means(sums: losses.LossSums) -> Metrics:
-    weight = jnp.maximum(sums.weight, 1e-9)
-    return {"loss": sums.loss / weight, "token_accuracy": sums.correct / weight}
-
-
 def _loss_sums(
     config: T5Config,
     settings: Settings,
@@ -148,24 +166,34 @@ def _loss_sums(
     params: Any,
     batch: Batch,
     key: jax.Array | None,
+    teacher: Teacher | None = None,
 ) -> losses.LossSums:
     """Run the network over a batch and sum the loss over its target tokens."""
     model = network.bind(config, params)
-    hidden = model.hidden(
+    hidden = _states(model, batch, key)
+    states, kernel = None, None
+    if teacher is not None:
+        scorer = network.bind(teacher.config, teacher.params)
+        states = jax.lax.stop_gradient(_states(scorer, batch, None))
+        kernel = jax.lax.stop_gradient(scorer.output_kernel()).astype(states.dtype)
+    return losses.loss_sums(
+        settings.objective,
+        hidden,
+        model.output_kernel(),
+        losses.batch_rows(batch, settings.loss_normalizing_factor, teacher=states),
+        teacher_kernel=kernel,
+        data_shards=mesh.shape["data"],
+    )
+
+
+def _states(model: network.T5, batch: Batch, key: jax.Array | None) -> jax.Array:
+    """Return the decoder's last states over a batch, `[batch, length, emb]`."""
+    return model.hidden(
         batch["encoder_input_tokens"],
         batch["decoder_input_tokens"],
         encoder_segments=batch.get("encoder_segment_ids"),
         decoder_segments=batch.get("decoder_segment_ids"),
         key=key,
-    )
-    return losses.cross_entropy_sums(
-        hidden,
-        model.output_kernel(),
-        batch["decoder_target_tokens"],
-        losses.token_weights(batch, settings.loss_normalizing_factor),
-        z_loss=settings.z_loss,
-        label_smoothing=settings.label_smoothing,
-        data_shards=mesh.shape["data"],
     )
 
 
@@ -176,6 +204,7 @@ def _gradients(
     params: Any,
     batch: Batch,
     key: jax.Array | None,
+    teacher: Teacher | None,
 ) -> tuple[Any, losses.LossSums]:
     """Return the gradient of the summed loss, and the sums, over all microbatches.
 
@@ -183,7 +212,7 @@ def _gradients(
     """
 
     def loss(params: Any, batch: Batch, key: jax.Array | None):
-        sums = _loss_sums(config, settings, mesh, params, batch, key)
+        sums = _loss_sums(config, settings, mesh, params, batch, key, teacher)
         return sums.loss, sums
 
     differentiate = jax.grad(loss, has_aux=True)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import socratic, styles
+from benchmarks import socratic, studies, styles
 
 SIZES = ("--sizes", "120", "12", "8", "4", "--train-steps", "10")
 
@@ -44,14 +44,14 @@ def test_the_mean_of_several_students_has_their_range():
             for name, x in zip(("cot", "program"), right, strict=True)
         }
         minus = {"difference": right[1] - right[0], "low": -1.0, "high": 1.0}
-        return {"rows": {**rows, "program": {**rows["program"], "minus_cot": minus}}}
+        return {"rows": {**rows, "program": {**rows["program"], "minus": minus}}}
 
-    [cot, program] = styles._summary([study(0.5, 0.75), study(0.75, 0.5)]).values()
+    [cot, program] = studies.summary([study(0.5, 0.75), study(0.75, 0.5)]).values()
     assert cot == {"accuracy": 0.625, "each": [0.5, 0.75], "low": 0.5, "high": 0.75}
-    assert program["minus_cot"] == {"difference": 0.0, "low": -0.25, "high": 0.25}
-    [cot, program] = styles._summary([study(0.5, 0.75)]).values()
+    assert program["minus"] == {"difference": 0.0, "low": -0.25, "high": 0.25}
+    [cot, program] = studies.summary([study(0.5, 0.75)]).values()
     assert (cot["low"], cot["high"]) == (0.4, 0.6)
-    assert program["minus_cot"] == {"difference": 0.25, "low": -1.0, "high": 1.0}
+    assert program["minus"] == {"difference": 0.25, "low": -1.0, "high": 1.0}
 
 
 @pytest.mark.soak
@@ -62,7 +62,7 @@ def test_every_arm_and_every_way_to_combine_them(tmp_path):
     expected |= {"etd: fallback", "etd: vote", "fu_2023: cot_in_context", "socratic_iterative"}
     assert expected <= set(report["rows"])
     assert [point["k"] for point in report["students"][0]["vote_curve"]] == [1, 2, 4, 8]
-    assert "minus_cot" in report["rows"]["program"]
+    assert "minus" in report["rows"]["program"]
     out = tmp_path / "socratic.json"
     arguments = ["--workdir", str(tmp_path), "--rounds", "2", "--count", "8", "--out", str(out)]
     arguments += ["--networks", "as_trained"]

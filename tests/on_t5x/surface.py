@@ -23,6 +23,7 @@ from t5distill import gin_files
 ROOT = pathlib.Path(__file__).parents[2]
 FILE = pathlib.Path(__file__).with_name("surface.json")
 RUNS = ("train", "infer", "eval")
+PLUG_IN = ("on_t5x.py", "t5x_model.py")
 # A callable that takes any keyword.
 ANY = "**"
 
@@ -71,7 +72,11 @@ def _references(code: str) -> list[str]:
 
 
 def _in_plug_in() -> list[tuple[str, set[str]]]:
-    tree = ast.parse((ROOT / "t5distill/on_t5x.py").read_text())
+    return [found for name in PLUG_IN for found in _in_module(ROOT / "t5distill" / name)]
+
+
+def _in_module(path: pathlib.Path) -> list[tuple[str, set[str]]]:
+    tree = ast.parse(path.read_text())
     modules = {
         (name.asname or name.name): f"{node.module}.{name.name}"
         for node in ast.walk(tree)

@@ -21,7 +21,7 @@ NEEDED = {
 }
 # What T5X has no counterpart of yet; the rest means the same on both engines.
 OURS_ALONE = {
-    "train": {"LOSS", "REMAT", "LOG_PERIOD"},
+    "train": {"REMAT", "LOG_PERIOD"},
     "infer": {"FIRST_CHECKPOINT_PATH", "NUM_SAMPLES", "BEAM_SIZE", "RANDOM_SEED"},
 }
 
@@ -54,7 +54,7 @@ def test_every_binding_of_the_plug_in_exists_and_none_is_forgotten(run):
     for function, argument in bindings(run):
         assert argument in known[function], f"{function} has no {argument}"
         bound.setdefault(function, set()).add(argument)
-    optional = {"make_model": {"dropout_rate", "optimizer", "decode_fn", "z_loss"}}
+    optional = {"make_model": {"dropout_rate", "optimizer", "decode_fn", "z_loss", "objective"}}
     optional["make_model"] |= {"label_smoothing", "loss_normalizing_factor"}
     for function, arguments in bound.items():
         assert known[function] - arguments <= optional.get(function, set()), function

@@ -82,6 +82,43 @@ def test_two_processes_of_two_devices_give_one_device_s_losses(
         np.testing.assert_allclose(losses(found), references[dropout], rtol=1e-4)
 
 
+# Listed tokens; a white-box teacher of another width; the same on what the student writes.
+TAUGHT = [
+    ("--loss", "forward_kl"),
+    ("--loss", "reverse_kl"),
+    ("--loss", "jensen_shannon", "--white_box"),
+    ("--loss", "forward_kl", "--white_box", "--on_policy_share", 0.6),
+]
+
+
+@pytest.fixture(scope="module", params=TAUGHT, ids=lambda options: "-".join(map(str, options)))
+def taught(request, tmp_path_factory):
+    """Losses of 6 steps on one device, with what the student was taught by."""
+    options = (*request.param, "--steps", 6, "--dropout", 0.1)
+    found = losses(result(start(tmp_path_factory.mktemp("taught"), *options)))
+    assert len(found) == 6
+    return options, found
+
+
+@pytest.mark.parametrize("model_parallelism", [1, 4])
+def test_a_teacher_on_eight_devices_gives_one_device_s_losses(tmp_path, taught, model_parallelism):
+    options, wanted = taught
+    spread = ("--model_parallelism", model_parallelism)
+    found = result(start(tmp_path, *options, *spread, devices=8))
+    np.testing.assert_allclose(losses(found), wanted, rtol=2e-4)
+
+
+def test_a_teacher_in_two_processes_gives_one_device_s_losses(tmp_path, taught):
+    options, wanted = taught
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    more = (*options, "--port", port)
+    both = [start(tmp_path, *more, "--process", i, devices=2) for i in range(2)]
+    for process in both:
+        np.testing.assert_allclose(losses(result(process)), wanted, rtol=2e-4)
+
+
 def test_a_killed_run_ends_like_an_unbroken_one(tmp_path):
     options = ("--steps", 14, "--checkpoint_period", 2, "--dropout", 0.1)
     unbroken = result(start(tmp_path / "unbroken", *options))

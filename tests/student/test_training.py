@@ -11,6 +11,7 @@ import pytest
 from t5distill.errors import UserError
 from t5distill.student import checkpoints, losses, network, sharding, trainer, update
 from t5distill.student.config import T5Config
+from t5distill.student.objective import Objective
 from t5distill.student.settings import Settings
 from t5distill.student.weights import open_weights
 
@@ -128,9 +129,8 @@ def sums_of(params, batch, weights):
         encoder_segments=batch.get("encoder_segment_ids"),
         decoder_segments=batch.get("decoder_segment_ids"),
     )
-    return losses.cross_entropy_sums(
-        hidden, model.output_kernel(), batch["decoder_target_tokens"], weights
-    )
+    rows = losses.Rows(batch["decoder_target_tokens"], weights)
+    return losses.loss_sums(Objective(), hidden, model.output_kernel(), rows)
 
 
 def test_packing_changes_no_example_s_loss():

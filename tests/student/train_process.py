@@ -6,12 +6,30 @@ The tests start it with other device counts, as several processes, and kill it.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import time
 
 
-def batches_from(step: int, *, rows: int, length: int, share: int = 0, shares: int = 1):
+def soft_labels(draw, targets):
+    """Return three likely tokens for most targets, the target itself the likeliest."""
+    import numpy as np
+
+    from t5distill.formats import quantised
+
+    others = draw.integers(3, 50, (*targets.shape, 2))
+    ids = np.concatenate([targets[..., None], others], axis=-1)
+    shares = np.sort(draw.dirichlet([1.0] * 4, targets.shape))[..., :0:-1]
+    shares[draw.random(targets.shape) < 0.2] = 0.0
+    found = [quantised.encoded(i, p) for i, p in zip(ids, shares, strict=True)]
+    names = ("decoder_soft_ids", "decoder_soft_values")
+    return dict(zip(names, map(np.stack, zip(*found, strict=True)), strict=True))
+
+
+def batches_from(
+    step: int, *, rows: int, length: int, share: int = 0, shares: int = 1, packed: bool = True
+):
     """Yield batches, a function of the step alone: sort the input, two examples packed per row."""
     import numpy as np
 
@@ -30,7 +48,10 @@ def batches_from(step: int, *, rows: int, length: int, share: int = 0, shares: i
             "decoder_loss_weights": weights,
             "encoder_segment_ids": segments,
             "decoder_segment_ids": segments,
+            **soft_labels(draw, targets),
         }
+        if not packed:
+            batch = {k: v for k, v in batch.items() if "segment" not in k}
         yield {k: v[share * local : (share + 1) * local] for k, v in batch.items()}
 
 
@@ -44,6 +65,9 @@ def main() -> None:
     parser.add_argument("--optimizer", default="adafactor")
     parser.add_argument("--microbatches", type=int, default=1)
     parser.add_argument("--checkpoint_period", type=int, default=0)
+    parser.add_argument("--loss", default="cross_entropy")
+    parser.add_argument("--white_box", action="store_true")
+    parser.add_argument("--on_policy_share", type=float, default=0.0)
     parser.add_argument("--slow_s", type=float, default=0.0)
     parser.add_argument("--process", type=int)
     parser.add_argument("--port", type=int)
@@ -55,8 +79,9 @@ def main() -> None:
         jax.distributed.initialize(
             coordinator_address=f"127.0.0.1:{args.port}", num_processes=2, process_id=args.process
         )
-    from t5distill.student import sharding, trainer
+    from t5distill.student import sharding, trainer, update
     from t5distill.student.config import T5Config
+    from t5distill.student.on_policy import OnPolicy
     from t5distill.student.settings import Settings
 
     config = T5Config(
@@ -79,9 +104,20 @@ def main() -> None:
         microbatches=args.microbatches,
         checkpoint_period=args.checkpoint_period,
         keep_checkpoints=2,
+        loss=args.loss,
+        soft_weight=0.8,
+        missing_mass="tail",
+        on_policy_share=args.on_policy_share,
     )
     mesh = sharding.make_mesh(args.model_parallelism)
     share, shares = sharding.data_layout(mesh)
+    teacher, rewrite = None, None
+    if args.white_box:
+        large = dataclasses.replace(config, emb_dim=256, dropout_rate=0.0)
+        shapes = update.abstract_state(large, settings, mesh)
+        teacher = update.Teacher(large, update.random_parameters(large, 7, shapes))
+    if args.on_policy_share:
+        rewrite = OnPolicy(config=config, share=args.on_policy_share, seed=0, mesh=mesh)
     losses: dict[int, float] = {}
 
     class Writer:
@@ -97,8 +133,12 @@ def main() -> None:
         config,
         settings,
         directory=args.directory,
-        batches=lambda step: batches_from(step, rows=16, length=16, share=share, shares=shares),
+        batches=lambda step: batches_from(
+            step, rows=16, length=16, share=share, shares=shares, packed=rewrite is None
+        ),
         mesh=mesh,
+        teacher=teacher,
+        rewrite=rewrite,
         writer=Writer(),
     )
     norm = jax.jit(lambda p: sum(abs(x).sum() for x in jax.tree.leaves(p)))(outcome.state.params)

@@ -1,5 +1,6 @@
 """What the loopback teacher writes, without sockets: right, or wrong where that is asked for."""
 
+import collections
 import dataclasses
 import math
 import random
@@ -10,7 +11,6 @@ import pytest
 from t5distill.errors import UserError
 from t5distill.problems import embedded, templates
 from t5distill.records import STYLES
-from t5distill.teacher.loopback import tokens
 from t5distill.teacher.loopback.answers import (
     MALFORMED,
     STYLE_MARKERS,
@@ -195,15 +195,22 @@ def test_problems_that_cannot_be_answered_are_refused(problems):
         Questions([])
 
 
-def test_tokens_join_to_the_text_and_top_k_is_a_distribution(problems):
-    for style in STYLES:
-        text = Writer().text(problems[0], style)
-        made = tokens.pieces(text)
-        assert "".join(made) == text
-        assert tokens.count(text) == len(made)
-        for k in (1, 2, 20):
-            for token, row in zip(made, tokens.top_k(made, k, random.Random(0)), strict=True):
-                assert row[0][0] == token
-                assert len({t for t, _ in row}) == len(row) == k
-                assert sum(math.exp(p) for _, p in row) < 1.0
-                assert [p for _, p in row] == sorted((p for _, p in row), reverse=True)
+@pytest.mark.parametrize("style", STYLES)
+def test_the_wordings_are_what_is_written_each_as_often_as_said(problems, style):
+    n = 1200
+    for problem in problems[:3]:
+        wordings = dict(Writer().wordings(problem, style))
+        assert sum(wordings.values()) == pytest.approx(1.0)
+        assert Writer().text(problem, style) in wordings
+        seen = collections.Counter(Writer().text(problem, style, str(i)) for i in range(n))
+        assert seen.keys() == wordings.keys()
+        for text, p in wordings.items():
+            assert abs(seen[text] - n * p) < 5 * math.sqrt(n * p * (1 - p)), text
+
+
+def test_more_wordings_than_can_be_listed_are_none(problems):
+    assert Writer().wordings(None, "cot") == [(UNKNOWN, 1.0)]
+    steps = problems[0].meta["steps"][:1]
+    for n, wanted in ((10, 1024), (11, 0)):
+        long = dataclasses.replace(problems[0], meta={**problems[0].meta, "steps": steps * n})
+        assert len(Writer().wordings(long, "socratic")) == wanted

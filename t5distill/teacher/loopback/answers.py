@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from t5distill.errors import UserError
 from t5distill.problems import embedded
@@ -28,9 +30,15 @@ STYLE_MARKERS = (
 _OPENINGS = ("", "Let us work step by step. ", "We take it in order. ", "Let's see. ")
 _CLOSINGS = ("The answer is {}.", "So the answer is {}.", "Therefore, the answer is {}.")
 
+# A program that runs cannot be wrong in its arithmetic, only in what it works out.
+MISREAD_STYLES = ("program", "equation")
+
 # The end of a prompt that wants the answer of a rationale which stands before it.
 _LEAD = re.compile(r"\btherefore,[^\n]*\banswer\b[^\n]*\bis\s*\Z", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+# A chain of ten steps has as many Socratic wordings; the embedded problems have four steps at most.
+_MOST_WORDINGS = 1024
 
 MALFORMED = ("cut", "unmarked", "run_on", "leaked")
 
@@ -53,6 +61,41 @@ def read_off(prompt: str) -> str | None:
     lead = _LEAD.search(prompt)
     numbers = _NUMBER.findall(prompt[: lead.start()]) if lead else []
     return f"{numbers[-1]}." if numbers else None
+
+
+class Chooser(Protocol):
+    """What picks a wording: a random generator, or a stand-in that takes a given path."""
+
+    def choice(self, seq: Sequence[Any], /) -> Any:
+        """Return one of the elements."""
+        ...
+
+
+class _Path:
+    """Takes given choices in turn, and the first of all later ones.
+
+    Attributes:
+      taken: which element was taken, of each choice so far.
+      sizes: of how many.
+    """
+
+    def __init__(self, given: Sequence[int]):
+        self._given = given
+        self.taken: list[int] = []
+        self.sizes: list[int] = []
+
+    def choice(self, seq: Sequence[Any], /) -> Any:
+        at = len(self.taken)
+        self.taken.append(self._given[at] if at < len(self._given) else 0)
+        self.sizes.append(len(seq))
+        return seq[self.taken[-1]]
+
+    def following(self) -> list[int] | None:
+        """Return the choices of the next path in order, or None after the last one."""
+        for at in reversed(range(len(self.taken))):
+            if self.taken[at] + 1 < self.sizes[at]:
+                return [*self.taken[:at], self.taken[at] + 1]
+        return None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,23 +138,39 @@ class Writer:
         malformed = rng.choice(MALFORMED) if rng.random() < self.malformed_rate else None
         wording = rng if draw else None
         if wrong:
-            # A program that runs cannot be wrong in its arithmetic, only in what it works out.
-            make = embedded.misread if style in ("program", "equation") else embedded.corrupted
+            make = embedded.misread if style in MISREAD_STYLES else embedded.corrupted
             problem = make(problem, rng)
         body, mark = _WRITE[style](problem, wording)
         return _malform(problem, style, body, mark, malformed, rng) if malformed else body + mark
 
+    def wordings(self, problem: Problem | None, style: str) -> list[tuple[str, float]]:
+        """Return all right and well-formed answers, each with its probability among them.
 
-def _answer(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+        The plain wording comes first. Where there are more than 1024, the list is empty.
+        """
+        if problem is None:
+            return [(UNKNOWN, 1.0)]
+        found: list[tuple[str, float]] = []
+        given: list[int] | None = []
+        while given is not None:
+            if len(found) == _MOST_WORDINGS:
+                return []
+            path = _Path(given)
+            found.append(("".join(_WRITE[style](problem, path)), 1.0 / math.prod(path.sizes)))
+            given = path.following()
+        return found
+
+
+def _answer(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
     return "", _one(_CLOSINGS, rng).format(problem.answer)
 
 
-def _cot(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+def _cot(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
     said = " ".join(step["statement"] for step in problem.meta["steps"])
     return _one(_OPENINGS, rng) + said, " " + _one(_CLOSINGS, rng).format(problem.answer)
 
 
-def _key_points(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+def _key_points(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
     """Return the last sub-question, the story without its question, and the chain."""
     given = problem.question.rpartition(". ")[0] or problem.question
     body, mark = _cot(problem, rng)
@@ -119,7 +178,7 @@ def _key_points(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
     return f"Core question: {core}\nGiven: {given}.\nSolution: {body}", mark
 
 
-def _socratic(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+def _socratic(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
     """Return GSM8K's Socratic form: `question ** answer`, a line for each step, and `#### N`."""
     lines = []
     known: dict[str, int] = {}
@@ -131,7 +190,7 @@ def _socratic(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
     return "\n".join(lines), f"\n#### {problem.answer}"
 
 
-def _program(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+def _program(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
     commented, named = _one((False, True), rng), _one((False, True), rng)
     lines = ["def solution():"]
     for step in problem.meta["steps"]:
@@ -145,7 +204,7 @@ def _program(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
     return "\n".join(lines), f"\n    return {result}"
 
 
-def _equation(problem: Problem, rng: random.Random | None) -> tuple[str, str]:
+def _equation(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
     """Return a system of equations; a variant calls the unknowns x1, x2, ..."""
     numbered = _one((False, True), rng)
     names = {s["name"]: f"x{i}" for i, s in enumerate(problem.meta["steps"], start=1)}
@@ -174,7 +233,7 @@ def _assignment(step: dict[str, Any]) -> str:
     return f"{step['name']} = {step['left']} {step['op']} {step['right']}"
 
 
-def _one(wordings: tuple[Any, ...], rng: random.Random | None) -> Any:
+def _one(wordings: tuple[Any, ...], rng: Chooser | None) -> Any:
     return rng.choice(wordings) if rng else wordings[0]
 
 

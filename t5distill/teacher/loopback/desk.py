@@ -19,6 +19,7 @@ from t5distill.teacher.loopback.batches import Batches
 from t5distill.teacher.loopback.bill import Bill, Entry
 from t5distill.teacher.loopback.faults import Faults
 from t5distill.teacher.loopback.generation import generate
+from t5distill.teacher.loopback.probabilities import Probabilities
 from t5distill.teacher.loopback.protocol import ApiError
 from t5distill.teacher.loopback.questions import Questions
 from t5distill.teacher.loopback.wire import Call, Reply
@@ -56,7 +57,8 @@ class Desk:
             self._line, seed=writer.seed, polls=batch_polls, outcomes=batch_outcomes
         )
         self._questions = questions
-        self._writer = writer
+        self._seed = writer.seed
+        self._probabilities = Probabilities(writer)
         self._faults = faults
         self._limit = requests_per_minute
         self._key = api_key
@@ -103,7 +105,7 @@ class Desk:
         return Entry(number=next(self._numbers), time=time.time(), path=path, status=None)
 
     def _attempt(self) -> random.Random:
-        return random.Random(f"{self._writer.seed} attempt {next(self._attempts)}")
+        return random.Random(f"{self._seed} attempt {next(self._attempts)}")
 
     def _admit(self, call: Call) -> None:
         """Check path, method and key; raise ApiError."""
@@ -128,7 +130,7 @@ class Desk:
     def _generated(self, path: str, fields: dict[str, Any], entry: Entry) -> tuple[bytes, Entry]:
         """Return the body for a request for text, and the entry that charges for it."""
         request = protocol.read_request(fields, chat=path == protocol.CHAT, model=self._model)
-        made = generate(request, self._questions, self._writer)
+        made = generate(request, self._questions, self._probabilities)
         entry = dataclasses.replace(
             entry,
             status=200,

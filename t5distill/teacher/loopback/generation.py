@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from t5distill.teacher.loopback import tokens
-from t5distill.teacher.loopback.answers import Writer, read_off, wanted_style
+from t5distill.teacher.loopback.answers import read_off, wanted_style
+from t5distill.teacher.loopback.probabilities import Probabilities
 from t5distill.teacher.loopback.protocol import Choice, Prompt, Request
 from t5distill.teacher.loopback.questions import Questions
 
@@ -29,8 +30,8 @@ class Generated:
     completion_tokens: int
 
 
-def generate(request: Request, questions: Questions, writer: Writer) -> Generated:
-    """Answer every prompt of a request n times."""
+def generate(request: Request, questions: Questions, probabilities: Probabilities) -> Generated:
+    """Answer every prompt of a request n times, in the words of the probabilities' writer."""
     choices: list[Choice] = []
     problem, style = None, "cot"
     for prompt in request.prompts:
@@ -40,11 +41,17 @@ def generate(request: Request, questions: Questions, writer: Writer) -> Generate
         for sample in range(request.n):
             # Greedy decoding has one answer, whatever the seed and the sample.
             draw = "" if request.greedy else f"{request.seed} {sample}"
-            text = blank + (answer or writer.text(problem, style, draw))
+            text = blank + (answer or probabilities.writer.text(problem, style, draw))
             choice = _ended(text, request)
             if request.top_k is not None:
-                rng = writer.rng(problem, style, f"{draw} log-probabilities")
-                top = tokens.top_k(choice.tokens, request.top_k, rng)
+                top = probabilities.rows(
+                    choice.tokens,
+                    request.top_k,
+                    problem=problem,
+                    style=style,
+                    blank=blank,
+                    answer=answer,
+                )
                 choice = dataclasses.replace(choice, top=top)
             choices.append(choice)
     return Generated(

@@ -88,7 +88,9 @@ class Choice:
       text: as generated.
       tokens: its tokens, which joined are the text.
       finish_reason: `stop` or `length`.
-      top: for each token (token, log-probability), the token's own first; None where not wanted.
+      top: for each token (token, log-probability): its own first, then the likeliest others in
+        order, so that the k likeliest are there, or the k likeliest and the token; None where not
+        wanted.
     """
 
     text: str
@@ -221,7 +223,14 @@ def _chat_logprobs(choice: Choice, k: int | None) -> dict[str, Any] | None:
     def shown(token: str, logprob: float) -> dict[str, Any]:
         return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
 
-    rows = [{**shown(*row[0]), "top_logprobs": [shown(*t) for t in row[:k]]} for row in choice.top]
+    # A token that is none of the k likeliest has the lowest value of its row and is left out.
+    rows = [
+        {
+            **shown(*row[0]),
+            "top_logprobs": [shown(*t) for t in sorted(row, key=lambda t: -t[1])[:k]],
+        }
+        for row in choice.top
+    ]
     return {"content": rows, "refusal": None}
 
 
@@ -235,7 +244,8 @@ def _completion_logprobs(choice: Choice, k: int | None) -> dict[str, Any] | None
     return {
         "tokens": choice.tokens,
         "token_logprobs": [row[0][1] for row in choice.top],
-        "top_logprobs": [dict(row[:k]) for row in choice.top],
+        # The token itself is always there, and so up to k + 1 tokens.
+        "top_logprobs": [dict(row) if k else {} for row in choice.top],
         "text_offset": offsets,
     }
 

@@ -1,8 +1,7 @@
-"""Tokens of the loopback teacher: what it counts, cuts at and gives probabilities for."""
+"""Tokens of the loopback teacher: what it counts and cuts at, and what else might stand there."""
 
 from __future__ import annotations
 
-import math
 import random
 import re
 
@@ -13,8 +12,10 @@ _PIECE = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 _OTHERS = ("the", "of", "to", "and", "in", "is", "that", "for", "it", "with", "as", "on", "be")
 _OTHERS += ("at", "by", "this", "have", "from", "or", "one", "had", "not", "but", "what", "all")
 
-# The alternatives leave some probability to tokens that are not listed.
-_LISTED = 0.95
+# How far off `embedded.corrupted` puts the wrong result of a step.
+_NEAR = 24
+# Longer ones, from somebody's prompt, are no numbers here: Python refuses to read the longest.
+_DIGITS = 18
 
 
 def pieces(text: str) -> list[str]:
@@ -27,32 +28,34 @@ def count(text: str) -> int:
     return len(_PIECE.findall(text))
 
 
-def top_k(tokens: list[str], k: int, rng: random.Random) -> list[list[tuple[str, float]]]:
-    """Return for each token the `max(k, 1)` likeliest with their log-probabilities.
-
-    The token itself comes first. Probabilities of one position sum to less than 1, the
-    alternatives' halve from one to the next, and no token occurs twice.
-    """
-    table = []
-    for token in tokens:
-        p = rng.uniform(0.55, 0.99)
-        rest = _LISTED * (1.0 - p)
-        row = [(token, round(math.log(p), 6))]
-        for i, other in enumerate(_alternatives(token, k - 1, rng), start=1):
-            row.append((other, round(math.log(rest) - i * math.log(2.0), 6)))
-        table.append(row)
-    return table
-
-
-def _alternatives(token: str, wanted: int, rng: random.Random) -> list[str]:
-    """Return other tokens after the same blanks: near numbers for a number, words otherwise."""
-    if wanted < 1:
-        return []
+def is_number(token: str) -> bool:
+    """Return whether a token is a whole number, of a size that arithmetic has."""
     word = token.strip()
-    blanks = token[: len(token) - len(token.lstrip())]
-    if word.isdecimal():
-        low = max(0, int(word) - wanted)
-        others = [str(n) for n in range(low, low + 2 * wanted + 1) if n != int(word)]
+    return word.isascii() and word.isdecimal() and len(word) <= _DIGITS
+
+
+def near_numbers(token: str) -> list[str]:
+    """Return the tokens of at least 24 numbers around that of a token, after the same blanks.
+
+    They are those which a wrong result of an embedded problem comes from.
+    """
+    number = int(token)
+    near = range(max(1, number - _NEAR), number + _NEAR + 1)
+    return [_blanks(token) + str(n) for n in near if n != number]
+
+
+def alternatives(token: str, rng: random.Random) -> list[str]:
+    """Return at least 24 other tokens after the same blanks, in random order.
+
+    They are near numbers for a number, and words otherwise.
+    """
+    if is_number(token):
+        others = near_numbers(token)
     else:
-        others = [other for other in _OTHERS if other != word]
-    return [blanks + other for other in rng.sample(others, wanted)]
+        others = [_blanks(token) + other for other in _OTHERS if other != token.strip()]
+    rng.shuffle(others)
+    return others
+
+
+def _blanks(token: str) -> str:
+    return token[: len(token) - len(token.lstrip())]

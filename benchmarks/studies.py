@@ -1,0 +1,161 @@
+"""Students of embedded problems, trained, asked and scored by the commands, and their table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from t5distill import formats
+from t5distill.errors import UserError
+from t5distill.evaluate import scoring
+from t5distill.formats.train_vocabulary import train_sentencepiece
+from t5distill.quickstart import gin_arguments
+from t5distill.records import Chain, Problem, Verdict, read_jsonl
+
+TEACHER = "simulated"
+VOCAB_SIZE = 900
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A student: its recipe, and the tasks that it is asked."""
+
+    name: str
+    recipe: str
+    tasks: tuple[str, ...]
+
+
+class Students(NamedTuple):
+    """Where the students of one seed are.
+
+    Attributes:
+      work: of problems, chains and vocabulary, which all share.
+      folder: of these students.
+      seed: of their training.
+    """
+
+    work: pathlib.Path
+    folder: pathlib.Path
+    seed: int
+
+
+def summary(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return each row's mean over the students, with the range of several or one's interval."""
+    summary = {}
+    for label, first in studies[0]["rows"].items():
+        each = [study["rows"][label] for study in studies]
+        right = [row["accuracy"] for row in each]
+        row = {"accuracy": fmean(right), "each": right}
+        if len(each) == 1:
+            row |= {"low": first["low"], "high": first["high"]}
+        else:
+            row |= {"low": min(right), "high": max(right)}
+        if all("minus" in r for r in each):
+            minus = [r["minus"]["difference"] for r in each]
+            bounds = minus if len(each) > 1 else [first["minus"][k] for k in ("low", "high")]
+            row["minus"] = {
+                "difference": fmean(minus), "low": min(bounds), "high": max(bounds)
+            }  # fmt: skip
+        summary[label] = row
+    return summary
+
+
+def train_vocabulary(work: pathlib.Path, styles: Sequence[str]) -> None:
+    """Train one vocabulary on the kept chains of the styles."""
+    problems = {p.id: p for p in read_jsonl(Problem, work / "data/embedded/train.jsonl")}
+    texts = []
+    for name in styles:
+        style = formats.style(name)
+        path = work / f"data/chains/embedded_{style.chains}_{TEACHER}/kept.jsonl"
+        kept = read_jsonl(Chain, path) if path.is_file() else ()
+        for chain, _ in zip(kept, range(2000), strict=False):
+            for example in style.examples(problems[chain.problem_id], chain):
+                texts += [example.inputs, example.targets]
+    train_sentencepiece(texts, work / "vocabulary.model", vocab_size=VOCAB_SIZE, split_digits=True)
+
+
+def run_command(*argv: str) -> None:
+    """Run one command in a process of its own; raise where it fails."""
+    print(f"\n$ t5distill {' '.join(argv)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "t5distill", *argv], check=False)
+    if done.returncode:
+        raise UserError(f"`t5distill {argv[0]}` ended with code {done.returncode}")
+
+
+def run_gin(command: str, students: Students, arm: Arm, **macros: Any) -> None:
+    vocabulary = students.work / "vocabulary.model"
+    run_command(command, *gin_arguments(command, arm.recipe, vocabulary, **macros))
+
+
+def decode(
+    students: Students, arm: Arm, task: str, label: str, report: dict[str, Any], **macros: Any
+) -> None:
+    """Decode and score one arm on one task; `label` names the row."""
+    out = students.folder / arm.name / label.replace(": ", "_").replace(" ", "_")
+    since = time.perf_counter()
+    run_gin(
+        *("infer", students, arm),
+        CHECKPOINT_PATH=str(students.folder / arm.name),
+        EVAL_MIXTURE_OR_TASK_NAME=task,
+        INFER_OUTPUT_DIR=str(out),
+        **macros,
+    )
+    seconds = time.perf_counter() - since
+    predictions = str(out / f"{task}-test.jsonl")
+    problems = str(students.work / "data/embedded/test.jsonl")
+    run_command(
+        *("score", "--problems", problems, "--predictions", predictions, "--out", str(out)),
+    )
+    scores = json.loads((out / "scores.json").read_text())
+    row = {k: scores[k] for k in ("accuracy", "low", "high", "n", "outcomes")}
+    report["rows"][label] = {**row, "scores": str(out), "infer_s": seconds}
+
+
+def style_of(task: str) -> str:
+    """Return the style of a task of the simulated teacher."""
+    return task.removeprefix("embedded_").removesuffix(f"_{TEACHER}")
+
+
+def compare_with(base: str, report: dict[str, Any]) -> None:
+    """Add each row's paired difference to the row `base`, where there is that row."""
+    if base not in report["rows"]:
+        return
+    folder = pathlib.Path(report["rows"][base]["scores"])
+    against = list(read_jsonl(Verdict, folder / "verdicts.jsonl"))
+    for row in report["rows"].values():
+        if "scores" in row:
+            verdicts = list(read_jsonl(Verdict, pathlib.Path(row["scores"]) / "verdicts.jsonl"))
+            row["minus"] = scoring.compare(verdicts, against)
+
+
+def table(report: dict[str, Any], base: str) -> str:
+    """Return the table of a report; differences are to the row `base`."""
+    several = len(report["students"]) > 1
+    spread, minus = "95 % interval", f"minus {base} (paired)"
+    if several:
+        spread, minus = f"of {len(report['students'])} students", f"minus {base}"
+    lines = [f"\n{'student':<38}{'right':>8}   {spread:<15}{minus:>24}"]
+    for label, row in report["rows"].items():
+        interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+        minus = ""
+        if label != base and (d := row.get("minus")):
+            minus = (
+                f"{100 * d['difference']:+.1f} ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
+            )
+        line = f"{label:<38}{100 * row['accuracy']:>6.1f} %   {interval:<15}{minus:>24}"
+        lines.append(line.rstrip())
+    lines.append("\ntraining:")
+    for study in report["students"]:
+        for arm, t in study["training"].items():
+            lines.append(
+                f"  {arm:<20} seed {study['seed']}{t['steps']:>6} steps "
+                f"{t['target_tokens']:>10,} target tokens {t['seconds']:>6.0f} s"
+            )
+    return "\n".join(lines)

@@ -1,0 +1,75 @@
+"""A teacher's likeliest tokens as features of a task, beside the targets that they are for."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import tensorflow as tf
+
+from t5distill import formats, records
+from t5distill.curate import alignment
+from t5distill.data.converters import SOFT_FEATURES
+from t5distill.errors import UserError
+from t5distill.formats import quantised
+from t5distill.formats import vocabulary as vocabularies
+from t5distill.records import Chain
+
+
+def soften(dataset: tf.data.Dataset, *, style: str, vocab: str) -> tf.data.Dataset:
+    """Add the features of soft labels to tokenised examples; `chain` is what they are made from.
+
+    Args:
+      dataset: examples with `targets` (no end of sequence yet), `targets_pretokenized` and `chain`,
+        a Chain in JSON, or empty where there is none.
+      style: one of `formats.STYLES` with soft labels.
+      vocab: the vocabulary of the targets.
+
+    Returns:
+      the examples with `soft_ids` and `soft_values`, int32 `[k * (length + 1)]`, as
+      `formats.quantised` says; the end of sequence has none.
+    """
+
+    def entries(chain: bytes, text: bytes, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return _entries(chain, text.decode("utf-8"), tokens, style=style, vocab=vocab)
+
+    def one(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        given = [example["chain"], example["targets_pretokenized"], example["targets"]]
+        found = tf.numpy_function(entries, given, [tf.int32, tf.int32])
+        for feature in found:
+            feature.set_shape([None])
+        rest = {k: v for k, v in example.items() if k != "chain"}
+        return {**rest, **dict(zip(SOFT_FEATURES, found, strict=True))}
+
+    return dataset.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _entries(
+    chain_json: bytes, text: str, tokens: np.ndarray, *, style: str, vocab: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two features of one example, its end of sequence included.
+
+    Raises:
+      UserError: a teacher's chain has no log-probabilities, or they are not those of its text.
+    """
+    found = formats.style(style)
+    assert found.soft is not None
+    method, k = found.soft
+    ids = np.zeros((len(tokens) + 1, k), np.int32)
+    probabilities = np.zeros((len(tokens) + 1, k))
+    chain = records.from_object(Chain, json.loads(chain_json)) if chain_json else None
+    # A benchmark's own solutions, which evaluation reads, have none; nor has a bare answer.
+    if chain is not None and chain.teacher != "gold" and found.needs_chain:
+        try:
+            soft = alignment.align(text, chain, vocabularies.load(vocab), method=method, k=k)
+        except ValueError as e:
+            raise UserError(
+                f"chain of {chain.problem_id}, sample {chain.sample}: {e}; curate the set again "
+                f"with --soft-labels {k}"
+            ) from e
+        if len(soft.ids) != len(tokens):
+            raise UserError(
+                f"chain of {chain.problem_id}: {len(soft.ids)} tokens, {len(tokens)} in the task"
+            )
+        ids[:-1], probabilities[:-1] = soft.ids, soft.probabilities
+    return quantised.encoded(ids, probabilities)
