@@ -13,7 +13,6 @@ import json
 import math
 import os
 import pathlib
-import random
 import statistics
 import tempfile
 import time
@@ -31,6 +30,7 @@ from t5distill.problems import embedded
 from t5distill.records import Chain, write_json
 from t5distill.teacher.loopback import tokens as loopback
 from t5distill.teacher.loopback.answers import Writer
+from t5distill.teacher.loopback.probabilities import Probabilities
 
 K = 5
 
@@ -62,11 +62,11 @@ def codex(folder: pathlib.Path) -> Set:
 
 def invented(count: int) -> Set:
     """Return the loopback teacher's chains of so many problems."""
-    writer, rng, chains = Writer(), random.Random(0), []
+    probabilities, chains = Probabilities(Writer(wrong_rate=0.2)), []
     for problem in embedded.generate(count=count, seed=0, split="train"):
-        text = writer.text(problem, "cot")
+        text = probabilities.writer.text(problem, "cot")
         pieces = loopback.pieces(text)
-        tops = loopback.top_k(pieces, K, rng)
+        tops = probabilities.rows(pieces, K, problem=problem, style="cot")
         tokens = [
             {"text": piece, "top": [list(pair) for pair in top]}
             for piece, top in zip(pieces, tops, strict=True)

@@ -26,6 +26,7 @@ import dataclasses
 import functools
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import NamedTuple
 
 ANY, START, END = "any", "start", "end"
@@ -132,22 +133,47 @@ class Codec:
     def encode(self, text: str) -> str:
         """Spell `text` with characters of the vocabulary only."""
         text = self._foreign.sub(lambda match: self.escaped(match[0]), text)
-        for rule in (*self.mark_rules, *self.space_rules):
-            text = rule.apply(text)
+        for rule in self._encode_rules:
+            # Most are for anywhere; a call for each would take longer than its work.
+            anywhere = rule.where == ANY
+            text = text.replace(rule.old, rule.new) if anywhere else rule.apply(text)
         return text
 
     @functools.cached_property
+    def _encode_rules(self) -> tuple[Rule, ...]:
+        return (*self.mark_rules, *self.space_rules)
+
+    @functools.cached_property
     def _resized(self) -> re.Pattern[str]:
-        """What `encode` writes that is not as long as the plain text it stands for."""
-        blanks = re.escape(self.newline + self.indent + self.space)
-        longer = (self.indent, *(new for old, new in self.marks if len(old) > 1))
+        """What `encode` writes that is not as long as the plain text it stands for.
+
+        Every alternative opens with a sign of its own, which makes the search several times faster
+        than one for the absorbed space behind a stand-in.
+        """
+        longer = "".join(new for old, new in self.marks if len(old) > 1)
+        alternatives = [
+            f"{re.escape(self.escape)}[0-9]+;",
+            f"{self.indent} ?",
+            f"[{re.escape(self.newline + self.space)}] ",
+        ]
         return re.compile(
-            f"{re.escape(self.escape)}[0-9]+;|[{re.escape(''.join(longer))}]|(?<=[{blanks}]) "
+            "|".join([*alternatives, *([f"[{re.escape(longer)}]"] if longer else [])])
         )
+
+    def _resized_units(self, spelled: str) -> Iterator[tuple[int, int, int]]:
+        """Yield where such a unit begins and ends, and the length of what it stands for."""
+        for found in self._resized.finditer(spelled):
+            begin, end = found.span()
+            if spelled[end - 1] != " ":
+                yield begin, end, self._plain_lengths.get(found[0], 1)
+                continue
+            if spelled[begin] == self.indent:
+                yield begin, end - 1, 4
+            yield end - 1, end, 0
 
     @functools.cached_property
     def _plain_lengths(self) -> dict[str, int]:
-        return {new: len(old) for old, new in (*self.marks, ("    ", self.indent))} | {" ": 0}
+        return {new: len(old) for old, new in (*self.marks, ("    ", self.indent))}
 
     def plain_ends(self, spelled: str, ends: list[int]) -> list[int]:
         """Return offsets in a spelled text as offsets in the plain text.
@@ -161,12 +187,12 @@ class Codec:
           the space that a blank's stand-in absorbs, and one behind it, are the same.
         """
         found, shift, done = [], 0, 0
-        for unit in self._resized.finditer(spelled):
-            inside = bisect.bisect_right(ends, unit.start(), done)
-            behind = bisect.bisect_left(ends, unit.end(), inside)
+        for unit, unit_end, length in self._resized_units(spelled):
+            inside = bisect.bisect_right(ends, unit, done)
+            behind = bisect.bisect_left(ends, unit_end, inside)
             found += [end + shift for end in ends[done:inside]] if shift else ends[done:inside]
-            found += [unit.start() + shift] * (behind - inside)
-            shift += self._plain_lengths.get(unit[0], 1) - len(unit[0])
+            found += [unit + shift] * (behind - inside)
+            shift += length - (unit_end - unit)
             done = behind
         return found + [end + shift for end in ends[done:]]
 

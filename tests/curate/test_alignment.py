@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from t5distill.curate import alignment
 from t5distill.formats.vocabulary import ByteVocabulary
+from t5distill.problems import embedded
 from t5distill.teacher.loopback import tokens as loopback
+from t5distill.teacher.loopback.answers import Writer
+from t5distill.teacher.loopback.probabilities import Probabilities
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "alignment.jsonl"
 CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
@@ -158,20 +161,12 @@ def test_cutting_a_token_inside_of_a_students_token_changes_nothing(vocabularies
 
 
 def loopback_chains(count=20):
-    rng = random.Random(0)
-    texts = [
-        f"Tom had {i} clips and sold {i + 7} more.\n{i} + {i + 7} = {2 * i + 7}. The answer is {i}."
-        for i in range(count)
-    ]
-    for text in texts:
-        pieces = loopback.pieces(text)
-        table = loopback.top_k(pieces, 5, rng)
-        yield materials.chain(
-            [
-                (p, [(t, math.exp(lp)) for t, lp in top])
-                for p, top in zip(pieces, table, strict=True)
-            ]
-        )
+    probabilities = Probabilities(Writer(wrong_rate=0.2))
+    for problem in embedded.generate(count=count, seed=0, split="train"):
+        pieces = loopback.pieces(probabilities.writer.text(problem, "cot"))
+        table = probabilities.rows(pieces, 5, problem=problem, style="cot")
+        tops = [[(text, math.exp(logprob)) for text, logprob in top] for top in table]
+        yield materials.chain(list(zip(pieces, tops, strict=True)))
 
 
 def test_the_loopback_teacher_is_aligned_without_a_hard_token(vocabularies):

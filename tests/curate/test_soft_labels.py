@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import random
 
 import pytest
 
@@ -18,6 +17,7 @@ from t5distill.problems import embedded
 from t5distill.records import Chain, read_jsonl, write_jsonl
 from t5distill.teacher.loopback import tokens as loopback
 from t5distill.teacher.loopback.answers import Writer
+from t5distill.teacher.loopback.probabilities import Probabilities
 
 RULES = Rules(soft_labels=5, vocab="byt5")
 
@@ -35,7 +35,7 @@ def problems():
 def with_tokens(chain, k=5, before="", behind=""):
     """Return a chain with the loopback teacher's tokens for its text and what stands around it."""
     pieces = loopback.pieces(before + chain.text + behind)
-    tops = loopback.top_k(pieces, k, random.Random(chain.problem_id))
+    tops = Probabilities(Writer()).rows(pieces, k, problem=None, style="cot")
     tokens = [
         {"text": text, "top": [list(pair) for pair in top]}
         for text, top in zip(pieces, tops, strict=True)

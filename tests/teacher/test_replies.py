@@ -1,5 +1,4 @@
 import json
-import random
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from t5distill.teacher.ledger import Cost, Item, Ledger
 from t5distill.teacher.loopback import protocol
 from t5distill.teacher.loopback import tokens as loopback
 from t5distill.teacher.loopback.answers import Writer
+from t5distill.teacher.loopback.probabilities import Probabilities
 
 
 def body(*texts, **usage):
@@ -132,14 +132,10 @@ def test_the_loopback_teachers_replies_can_be_aligned(prompt_is_chat):
     problem = embedded.generate(count=1, seed=0, split="train")[0]
     text = Writer().text(problem, "cot") + " \N{CHECK MARK}"
     pieces = loopback.pieces(text)
-    choice = protocol.Choice(
-        text=text,
-        tokens=pieces,
-        finish_reason="stop",
-        top=loopback.top_k(pieces, 5, random.Random(0)),
-    )
     shown = protocol._chat_logprobs if prompt_is_chat else protocol._completion_logprobs
     for k in (5, 3):
+        top = Probabilities(Writer()).rows(pieces, k, problem=problem, style="cot")
+        choice = protocol.Choice(text=text, tokens=pieces, finish_reason="stop", top=top)
         tokens = tokens_of(json.loads(json.dumps(shown(choice, k))), text)
         chain = Chain(problem_id="p", style="cot", text=text, teacher="t", meta={"tokens": tokens})
         alignment.check(chain, k)

@@ -15,7 +15,7 @@ __all__ = ("CASES", "METHODS", "SoftTargets", "align", "align_many", "check")
 
 METHODS = ("offsets", "dtw")
 
-_AT_ONCE = 256
+_AT_ONCE = 1024
 
 
 def align(

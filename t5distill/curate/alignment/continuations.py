@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ _MOST_REMEMBERED = 1 << 18
 # An entry of those by context holds several alternatives.
 _PART = 8
 _BLANKS = " \n"
+_SPACE = re.compile(r"(?<=[^ \n]) (?=[^ \n])")
 # What the first token of a text is where only its context could say it, or nothing.
 IN_CONTEXT, NOTHING = -2, -1
 
@@ -97,22 +99,16 @@ class Continuations:
             return self.tokens(text[1:])[0]
         return IN_CONTEXT
 
-    def behind_word(self, pair: Pair, j: int) -> bool:
-        """Return whether `coded` has the first ids for alternatives of token `j`.
+    def behind_words(self, pair: Pair, tokens: list[int]) -> list[bool]:
+        """Return for some tokens whether `coded` has the first ids of its alternatives.
 
         That is where the target itself goes on with a space and a word: the word before is whole
         then, and stays as it is whatever other word follows.
         """
         if self._bytes:
-            return True
-        at = pair.bounds[j]
-        around = pair.text[at - 1 : at + 2] if at else ""
-        return (
-            len(around) == 3
-            and around[1] == " "
-            and around[0] not in _BLANKS
-            and around[2] not in _BLANKS
-        )
+            return [True] * len(tokens)
+        spaces = {found.start() for found in _SPACE.finditer(pair.text)}
+        return [pair.bounds[j] in spaces for j in tokens]
 
     def context(self, pair: Pair, j: int) -> tuple[str, list[int]]:
         """Return the text from the last word's beginning up to token `j`, and its tokens.

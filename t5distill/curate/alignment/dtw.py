@@ -27,11 +27,10 @@ from t5distill.curate.alignment.edit_distance import Distances
 from t5distill.curate.alignment.targets import SoftTargets
 from t5distill.records import Chain
 
-_BATCH = 64
+_BATCH = 256
 # How much longer the longest of a batch may be than its shortest, and 8 tokens more.
 _LIKE = 1.25
 _MOST_REMEMBERED = 1 << 18
-_FAR = np.int32(1 << 28)
 
 
 class _Pair(NamedTuple):
@@ -60,6 +59,7 @@ def align_many(
     with memory.lock:
         if len(memory.coded) > _MOST_REMEMBERED:
             memory.coded.clear()
+            memory.spelled.clear()
         return _align_many(texts, chains, vocabulary, memory, k=k)
 
 
@@ -133,10 +133,13 @@ def warp(costs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     widths = np.array([cost.shape[1] for cost in costs])
     m, n = int(heights.max()), int(widths.max())
     # Chains along the last axis: every step below is then one run over memory.
-    cost = np.zeros((m + 1, n + 1, len(costs)), np.int32)
+    longest = (m + n) * max(int(one.max()) for one in costs)
+    # Half as wide where the longest path fits: half as much memory to go through.
+    dtype, far = (np.int16, 1 << 14) if longest < 1 << 14 else (np.int32, 1 << 28)
+    cost = np.zeros((m + 1, n + 1, len(costs)), dtype)
     for i, one in enumerate(costs):
         cost[1 : one.shape[0] + 1, 1 : one.shape[1] + 1, i] = one
-    total = np.full_like(cost, _FAR)
+    total = np.full_like(cost, far)
     total[0, 0] = 0
     flat, flat_cost = total.reshape(-1, len(costs)), cost.reshape(-1, len(costs))
     for d in range(2, m + n + 1):
@@ -160,21 +163,28 @@ def _trace(
     that before the one that leaves the teacher's.
     """
     chains = np.arange(len(heights))
-    i, j = heights.copy(), widths.copy()
-    counts = np.zeros((len(heights), total.shape[1] - 1), np.int32)
+    row, column = total.shape[1] * total.shape[2], total.shape[2]
+    flat = total.reshape(-1)
+    # Where a chain's cell is in memory, and its column there; 1, 1 is the first cell.
+    at, j = heights * row + widths * column + chains, widths
+    behind_first = row + 2 * column
+    counts = np.zeros((total.shape[1], len(heights)), np.int32)
     last = np.zeros_like(counts)
-    while len(chains):
-        counts[chains, j - 1] += 1
-        last[chains, j - 1] = i - 1
-        going = (i > 1) | (j > 1)
-        chains, i, j = chains[going], i[going], j[going]
-        diagonal, up = total[i - 1, j - 1, chains], total[i - 1, j, chains]
-        left = total[i, j - 1, chains]
+    flat_counts, flat_last = counts.reshape(-1), last.reshape(-1)
+    while len(at):
+        place = j * column + chains
+        flat_counts[place] += 1
+        flat_last[place] = at
+        going = at >= behind_first
+        if not going.all():
+            chains, at, j = chains[going], at[going], j[going]
+        diagonal, up = flat.take(at - (row + column)), flat.take(at - row)
+        left = flat.take(at - column)
         by_left = (left < diagonal) & (left < up)
         by_up = (up < diagonal) & ~by_left
-        i = i - ~by_left
+        at = at - np.where(by_left, 0, row) - np.where(by_up, 0, column)
         j = j - ~by_up
-    return counts, last
+    return counts[1:].T, last[1:].T // row - 1
 
 
 class _Memory:
@@ -185,6 +195,7 @@ class _Memory:
       coded: alternatives, with the ids that they have as pieces, or -1.
       distances: between the teacher's tokens and the pieces, without spaces.
       pieces: of the student's ids.
+      spelled: the teacher's tokens as pieces would be written.
     """
 
     def __init__(self, vocabulary: Vocabulary):
@@ -192,6 +203,15 @@ class _Memory:
         self.coded = rows.Coded(lambda text: _id_of(vocabulary, text))
         self.distances = Distances(" ", "▁")
         self.pieces = _Pieces(vocabulary)
+        self.spelled = _Spelled()
+
+
+class _Spelled(dict[str, str]):
+    """Teacher's tokens as pieces would be written."""
+
+    def __missing__(self, text: str) -> str:
+        found = self[text] = text.replace(" ", "▁")
+        return found
 
 
 class _Pieces(dict[int, str]):
@@ -230,11 +250,15 @@ def _label(
         ids = pair.ids[pair.from_token : pair.from_token + len(pair.pieces)]
         found.ids[begin : begin + len(ids), 0] = ids
         found.probabilities[begin : begin + len(ids), 0] = 1.0
-        for j, piece in enumerate(pair.pieces):
-            if count[j] == 1 and piece == pair.texts[of[j]].replace(" ", "▁"):
-                positions.append(begin + j)
-                tops.append(pair.tops[of[j]])
-                own.append(ids[j])
+        tokens = zip(count, of, pair.pieces, strict=False)
+        same = [
+            j
+            for j, (n, step, piece) in enumerate(tokens)
+            if n == 1 and piece == memory.spelled[pair.texts[step]]
+        ]
+        positions += [begin + j for j in same]
+        tops += [pair.tops[of[j]] for j in same]
+        own += [ids[j] for j in same]
     if not positions:
         return
     codes, probabilities = rows.table(tops, memory.coded)

@@ -8,8 +8,10 @@ they are cut into tokens, so no probability is lost where the two models cut the
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
+import operator
 from collections.abc import Iterator, Sequence
 
 from t5distill.curate.alignment import continuations, one_to_one, steps, targets
@@ -43,18 +45,19 @@ def _align_many(
     lengths = [len(pair.ids) for pair in pairs]
     found = targets.empty(sum(lengths), k)
     parts = targets.parts(found, lengths)
-    single: list[one_to_one.Single] = []
+    singles = one_to_one.Singles(memory)
     begin = 0
     for pair, part in zip(pairs, parts, strict=True):
-        for i0, i1, j0, j1 in _spans(pair.own, pair.bounds, pair.begin, pair.end):
-            # A chain begins without white space, so the first token's alternatives do as well.
-            first = pair.read.bounds[i0] == 0
-            if i1 - i0 == 1 == j1 - j0 and not first:
-                single.append(one_to_one.Single(begin + j0, pair, i0, j0))
-            else:
-                _label_span(part, pair, (i0, i1, j0, j1), first, memory)
+        spans = list(_spans(pair.own, pair.bounds, pair.begin, pair.end))
+        # A chain begins without white space, so the first token's alternatives do as well.
+        at, tops = pair.read.bounds, pair.read.tops
+        single = [i1 - i0 == 1 == j1 - j0 and at[i0] > 0 for i0, i1, j0, j1 in spans]
+        some = [span for span in itertools.compress(spans, single) if tops[span[0]]]
+        singles.add(pair, begin, [span[0] for span in some], [span[2] for span in some])
+        for span in itertools.compress(spans, map(operator.not_, single)):
+            _label_span(part, pair, span, at[span[0]] == 0, memory)
         begin += len(pair.ids)
-    one_to_one.label(found, single, memory)
+    singles.label(found)
     return parts
 
 
@@ -71,7 +74,7 @@ def _pair(text: str, chain: Chain, vocabulary: Vocabulary) -> Pair:
 def _spans(
     teacher: Sequence[int], student: Sequence[int], begin: int, end: int
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the smallest spans that begin and end with tokens of both.
+    """Return the smallest spans that begin and end with tokens of both.
 
     A token without a length (a part of a character) belongs to what begins where it stands.
 
@@ -81,15 +84,16 @@ def _spans(
       begin: where the text begins that both share.
       end: where it ends.
 
-    Yields:
-      the teacher's tokens from and to, and the student's.
+    Returns:
+      the teacher's tokens from and to, and the student's, of each span.
     """
     # Backwards, so that of several tokens that begin at one place the first stays.
     i_at = dict(zip(reversed(teacher), range(len(teacher) - 1, -1, -1), strict=True))
     j_at = dict(zip(reversed(student), range(len(student) - 1, -1, -1), strict=True))
-    both = sorted(at for at in i_at.keys() & j_at.keys() if begin <= at <= end)
-    for at, to in itertools.pairwise(both):
-        yield i_at[at], i_at[to], j_at[at], j_at[to]
+    both = sorted(i_at.keys() & j_at.keys())
+    both = both[bisect.bisect_left(both, begin) : bisect.bisect_right(both, end)]
+    i, j = [i_at[at] for at in both], [j_at[at] for at in both]
+    return zip(i, i[1:], j, j[1:], strict=False)
 
 
 def _label_span(

@@ -63,15 +63,18 @@ def table(tops: Sequence[Sequence[Any]], coded: Coded) -> Table:
       tops: of each token pairs of a text and its log-probability, at least one.
       coded: numbers their texts.
     """
-    texts, logprobs = zip(*itertools.chain.from_iterable(tops), strict=True)
-    numbers = np.array(list(map(coded.__getitem__, texts)))
+    # Flat, and not by zip(*pairs), which makes an iterator a pair for the garbage collector to see.
+    flat = list(itertools.chain.from_iterable(itertools.chain.from_iterable(tops)))
     widths = np.fromiter(map(len, tops), np.intp, len(tops))
+    if len(flat) != 2 * widths.sum():
+        raise ValueError("an alternative of another form; wanted [text, logprob]")
+    numbers = np.array(list(map(coded.__getitem__, flat[::2])))
     width = int(widths.max())
     codes = np.zeros((len(tops), width), np.intp)
     found = np.zeros((len(tops), width))
     there = np.arange(width) < widths[:, None]
     codes[there] = numbers
-    found[there] = np.exp(np.array(logprobs, np.float64))
+    found[there] = np.exp(np.array(flat[1::2], np.float64))
     for a, b in itertools.combinations(range(width), 2):
         found[codes[:, a] == codes[:, b], b] = 0.0
     return Table(codes, found)
