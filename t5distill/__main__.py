@@ -31,7 +31,7 @@ COMMANDS = {
 }
 
 # Commands that keep what they have done.
-RESUMED = ("quickstart", "generate", "train", "infer", "eval")
+RESUMED = ("quickstart", "generate", "capture", "train", "infer", "eval")
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:

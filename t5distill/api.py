@@ -113,20 +113,21 @@ class Student:
     @property
     def vocabulary(self) -> Vocabulary:
         """The tokenizer; a UserError where the checkpoint names none and none was given."""
-        if not self.names_vocabulary or self._vocabulary is None:
+        found = self.known_vocabulary()
+        if found is None:
             raise UserError(
                 "the checkpoint does not say which vocabulary it has; give Student.load's "
                 "`vocabulary` t5, byt5, mt5 or the path of a SentencePiece model"
             )
-        return self._vocabulary
+        return found
 
-    @property
-    def names_vocabulary(self) -> bool:
-        """Whether the checkpoint or the caller says which vocabulary it has."""
+    def known_vocabulary(self) -> Vocabulary | None:
+        """Return the tokenizer, or None where neither the checkpoint nor the caller names one."""
         # Not before it is needed: logits and token ids work where its file is missing.
         if isinstance(self._vocabulary, functools.partial):
             self._vocabulary = self._vocabulary()
-        return self._vocabulary is not None
+        found: Vocabulary | None = self._vocabulary
+        return found
 
     @functools.cached_property
     def _calculator(self) -> Calculator:

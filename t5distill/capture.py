@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from t5distill.errors import UserError, suggest
+from t5distill.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

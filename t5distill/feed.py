@@ -85,13 +85,13 @@ class Feed:
 
         A checkpoint that does not say what its vocabulary is, such as T5X's, is taken at its size.
         """
-        if not teacher.names_vocabulary:
+        other, own = teacher.known_vocabulary(), vocabularies.load(self.vocab)
+        if other is None:
             return
-        own = vocabularies.load(self.vocab)
         samples = ("She has 3 + 4 = 7 pens, and 5/2 of 10 is 25.", "The answer is -1,080.5 %.\n")
-        if any(own.encode(text) != teacher.vocabulary.encode(text) for text in samples):
+        if any(own.encode(text) != other.encode(text) for text in samples):
             raise UserError(
-                f"its vocabulary is {teacher.vocabulary!r}, the student's {own!r}; a white-box "
+                f"its vocabulary is {other!r}, the student's {own!r}; a white-box "
                 "teacher needs the student's (others teach through log-probabilities of text)"
             )
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from t5distill import formats, records
 from t5distill.curate import alignment
+from t5distill.curate.alignment import captured
 from t5distill.data.converters import SOFT_FEATURES
 from t5distill.errors import UserError
 from t5distill.formats import quantised
@@ -61,6 +62,11 @@ def _entries(
     # A benchmark's own solutions, which evaluation reads, have none; nor has a bare answer.
     if chain is not None and chain.teacher != "gold" and found.needs_chain:
         try:
+            if captured.is_captured(chain):
+                # A white-box teacher says when it would have ended, too.
+                whole = [*tokens.tolist(), vocabularies.EOS_ID]
+                soft = captured.rows(chain, whole, k=k)
+                return quantised.encoded(soft.ids, soft.probabilities)
             soft = alignment.align(text, chain, vocabularies.load(vocab), method=method, k=k)
         except ValueError as e:
             raise UserError(

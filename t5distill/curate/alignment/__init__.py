@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from t5distill.curate.alignment import dtw, offsets
+from t5distill.curate.alignment import captured, dtw, offsets, steps
 from t5distill.curate.alignment.continuations import Vocabulary
-from t5distill.curate.alignment.steps import check
 from t5distill.curate.alignment.targets import CASES, SoftTargets
 from t5distill.errors import suggest
 from t5distill.records import Chain
@@ -16,6 +15,15 @@ __all__ = ("CASES", "METHODS", "SoftTargets", "align", "align_many", "check")
 METHODS = ("offsets", "dtw")
 
 _AT_ONCE = 1024
+
+
+def check(chain: Chain, k: int) -> None:
+    """Check that a chain carries `k` alternatives with their probabilities for each token.
+
+    Raises:
+      ValueError: it does not; the message says which token is at fault, and why.
+    """
+    (captured if captured.is_captured(chain) else steps).check(chain, k)
 
 
 def align(
@@ -28,7 +36,8 @@ def align(
 
     Args:
       target: what the student writes: the chain, perhaps with a sentence behind it.
-      chain: its text, and in `meta["tokens"]` the teacher's tokens.
+      chain: its text, and in `meta["tokens"]` the teacher's tokens; or in `meta["soft"]` the
+        student's own, of a white-box teacher, which need no alignment.
       vocabulary: the student's.
       method: `offsets` or `dtw`.
       k: the most entries of a row.
@@ -37,6 +46,8 @@ def align(
       ValueError: the tokens are not those of the chain's text, or the student's vocabulary cannot
         carry the target.
     """
+    if captured.is_captured(chain):
+        return captured.rows(chain, vocabulary.encode(target), k=k)
     return align_many([target], [chain], vocabulary, method=method, k=k)[0]
 
 
