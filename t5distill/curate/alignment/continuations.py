@@ -93,11 +93,11 @@ class Continuations:
         text = self.usable(alternative)
         if not text:
             return NOTHING
-        if self._bytes:
-            return self.tokens(text)[0]
-        if text[0] == " " and text[1] not in _BLANKS:
-            return self.tokens(text[1:])[0]
-        return IN_CONTEXT
+        behind_space = text[0] == " " and text[1] not in _BLANKS
+        if not self._bytes and not behind_space:
+            return IN_CONTEXT
+        tokens = self.tokens(text if self._bytes else text[1:])
+        return tokens[0] if tokens else NOTHING
 
     def behind_words(self, pair: Pair, tokens: list[int]) -> list[bool]:
         """Return for some tokens whether `coded` has the first ids of its alternatives.
