@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +32,8 @@ EXAMPLE = (
 )
 # Tokens that rows are padded to a multiple of: each width is a compilation.
 _WIDTH = 64
-# As texts, some tokens are the same or none: so many more are looked at.
-_SPARE = 12
+# As texts, some tokens are the same or, as half of the bytes, none: so many more are looked at.
+_SPARE = 256
 VOCABULARIES = ("t5", "byt5", "mt5")
 
 
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     from t5distill import places
     from t5distill.api import Student
     from t5distill.evaluate.journal import journal
-    from t5distill.records import Chain, from_object, read_jsonl, read_problems, to_json
+    from t5distill.records import Chain, read_jsonl, read_problems, to_json
     from t5distill.student.sharding import make_mesh
 
     if args.top < 1 or args.batch_size < 1:
@@ -70,20 +72,17 @@ def run(args: argparse.Namespace) -> None:
     if missing or not chains:
         what = f"problem {missing[0]!r} is not among --problems" if missing else "no chain there"
         raise UserError(f"{', '.join(args.chains)}: {what}")
+    capturer = Capturer(Student.load(args.checkpoint, mesh=make_mesh()), args)
     out = places.place(args.out)
     kept = journal(out)
-    lines = kept.read().splitlines(keepends=True)
     # A killed run may have left half a line behind.
-    whole = [line for line in lines if line.endswith(b"\n")]
-    for line, chain in zip(whole, chains, strict=False):
-        found = from_object(Chain, json.loads(line))
-        if (found.problem_id, found.sample, found.text) != (
-            chain.problem_id, chain.sample, chain.text,
-        ):  # fmt: skip
-            raise UserError(f"{out}: holds other chains than {args.chains[0]}; give another --out")
+    whole = [line for line in kept.read().splitlines(keepends=True) if line.endswith(b"\n")]
+    if any(not capturer.wrote(line, of) for line, of in zip(whole, chains, strict=False)):
+        raise UserError(
+            f"{out}: begun with other chains, another teacher, --top or --vocab; give another --out"
+        )
     kept.begin(sum(map(len, whole)))
     todo = chains[len(whole) :]
-    capturer = Capturer(Student.load(args.checkpoint, mesh=make_mesh()), args)
     try:
         with tqdm(total=len(chains), initial=len(whole), unit=" chains") as bar:
             for begin in range(0, len(todo), args.batch_size):
@@ -106,6 +105,12 @@ class Capturer:
         self.teacher, self.args = teacher, args
         if args.top > teacher.config.vocab_size:
             raise UserError(f"--top {args.top}: the teacher has {teacher.config.vocab_size} tokens")
+        self.about = {"network": teacher.fingerprint(), "top": args.top, "vocab": args.vocab}
+
+    def wrote(self, line: bytes, chain: Chain) -> bool:
+        """Say whether a line of an earlier run is what this one would make of a chain."""
+        meta = json.loads(line)["meta"]
+        return meta.get("captured") == {**self.about, "of": _digest(chain)}
 
     def captured(self, pairs: Sequence[tuple[Problem, Chain]]) -> Iterator[Chain]:
         """Yield the chains with what the teacher would have written at each of their tokens."""
@@ -146,6 +151,7 @@ class Capturer:
     ) -> Chain:
         """Return a chain with one target's tokens captured."""
         meta = {k: v for k, v in chain.meta.items() if k not in ("tokens", "soft")}
+        meta["captured"] = {**self.about, "of": _digest(chain)}
         if self.args.vocab is None:
             # Rounded down, so that the probabilities of a token still add up to no more than 1.
             logprobs = [[_down(x) for x in row] for row in values.tolist()]
@@ -195,9 +201,13 @@ class Capturer:
         return top
 
 
-def _down(value: float) -> float:
-    import math
+def _digest(chain: Chain) -> str:
+    """Return what tells a chain from others."""
+    said = f"{chain.problem_id}\0{chain.sample}\0{chain.text}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
+
+def _down(value: float) -> float:
     return math.floor(value * 1e5) / 1e5
 
 

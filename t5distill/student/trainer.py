@@ -190,7 +190,7 @@ class Journal:
     def add(self, step: int, row: dict[str, jax.Array]) -> None:
         """Take the metrics of one update."""
         self.rows.append((step, row))
-        if self.writer:
+        if self.writer is not None:
             self.writer.advance(step)
 
     def read(self) -> dict[str, float]:
@@ -221,7 +221,7 @@ class Journal:
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Hand metrics to the writer; time spent on reports and evaluations is not training."""
-        if self.writer:
+        if self.writer is not None:
             self.writer.write(step, metrics)
         self.since = time.perf_counter()
 
