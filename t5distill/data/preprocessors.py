@@ -177,8 +177,13 @@ def weigh(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.map(one, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def keep_in_memory(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Tokenise a set of ordinary size once, not in every epoch."""
-    if 0 <= int(dataset.cardinality()) <= _MOST_IN_MEMORY:
+def keep_in_memory(dataset: tf.data.Dataset, *, soft: int = 0) -> tf.data.Dataset:
+    """Tokenise a set of ordinary size once, not in every epoch.
+
+    Args:
+      dataset: tokenised examples.
+      soft: entries of soft labels at each target token; five make an example twice as large.
+    """
+    if 0 <= int(dataset.cardinality()) <= _MOST_IN_MEMORY * 5 // (5 + soft):
         return dataset.cache()
     return dataset

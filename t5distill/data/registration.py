@@ -224,7 +224,7 @@ def _preprocessors(source: ChainSource, style: str, vocab: str) -> list[Callable
         functools.partial(preprocessors.render, style=style),
         seqio.preprocessors.tokenize,
         *soften,
-        preprocessors.keep_in_memory,
+        functools.partial(preprocessors.keep_in_memory, soft=found.soft.k if found.soft else 0),
         seqio.CacheDatasetPlaceholder(),
         end,
         *([preprocessors.weigh] if found.weighted else []),

@@ -233,9 +233,11 @@ def _summary(plan: Plan, progress: Progress, left: int) -> str:
             go_on = "once that is mended, generate goes on with what is missing"
         lines.append(f"{left} samples are missing; {go_on}")
     else:
+        top = plan.args.top_logprobs
         lines.append(
             f"next: t5distill curate --problems {' '.join(plan.args.problems)} "
             f"--ledger {plan.args.ledger} --style {plan.prompt.style} --teacher {plan.teacher}"
+            f"{f' --soft-labels {top}' if top else ''}"
         )
     return "\n".join(lines)
 
