@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from t5distill.errors import UserError
+from t5distill.formats import quantised
 from t5distill.student import sharding, update
 from t5distill.student.config import T5Config
 from t5distill.student.divergences import DIVERGENCES
@@ -34,6 +35,7 @@ class Learner:
         rewrite: Callable[[Any, int, Batch], Batch | None] | None,
     ):
         self.mesh, self.settings = mesh, settings
+        self.vocab_size = config.vocab_size
         self.rewrite = rewrite
         self.beside = () if teacher is None else (teacher.params,)
         check_teacher(config, settings, teacher, rewrites=rewrite is not None)
@@ -49,13 +51,25 @@ class Learner:
         own = self.rewrite(state.params, step, batch) if self.rewrite else None
         run = self.run if own is None else self.run_own
         whole = device_batch(self.mesh, batch if own is None else own, self.settings)
-        if self.settings.objective.is_soft and not self.beside and SOFT not in whole:
-            raise UserError(
-                f"LOSS '{self.settings.loss}' compares with a teacher, but the task has no soft "
-                "labels; take one of a soft style, e.g. gsm8k_cot_soft_TEACHER, or give "
-                "TEACHER_CHECKPOINT_PATH"
-            )
+        if self.settings.objective.is_soft and not self.beside:
+            _check_soft(batch, self.settings.loss, self.vocab_size)
         return run(state, whole, *self.beside)
+
+
+def _check_soft(batch: Batch, loss: str, vocab_size: int) -> None:
+    """Raise UserError where a batch has no soft labels, or those of another vocabulary."""
+    if SOFT not in batch:
+        raise UserError(
+            f"LOSS '{loss}' compares with a teacher, but the task has no soft labels; take one of "
+            "a soft style, e.g. gsm8k_cot_soft_TEACHER, or give TEACHER_CHECKPOINT_PATH"
+        )
+    # A gather would not say so.
+    greatest = int(quantised.ids(batch[SOFT]).max(initial=0))
+    if greatest >= vocab_size:
+        raise UserError(
+            f"a soft label is token {greatest}, the student has {vocab_size}; they were made for "
+            "another vocabulary"
+        )
 
 
 def check_teacher(

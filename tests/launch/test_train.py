@@ -11,6 +11,7 @@ import time
 
 import pytest
 import small_network
+import talking_teacher
 
 from t5distill.problems import embedded
 from t5distill.records import Problem, read_jsonl, write_jsonl
@@ -237,3 +238,41 @@ def test_two_students_share_a_conversation(environment, tmp_path):
     [path] = (tmp_path / "pair").glob("*-test.jsonl")
     predictions = [json.loads(line) for line in path.read_text().splitlines()]
     assert all(p["meta"]["turns"] >= 3 for p in predictions)
+
+
+def test_soft_labels_a_white_box_teacher_and_the_student_s_own_texts(
+    environment, trained, tmp_path
+):
+    """Each on the trained student's data, with that student as the teacher."""
+    talking_teacher.write_set(pathlib.Path(environment["T5DISTILL_DATA_DIR"]))
+    few = {"TRAIN_STEPS": "4", "EVAL_PERIOD": "4", "CHECKPOINT_PERIOD": "0"}
+    soft = {**few, "MIXTURE_OR_TASK_NAME": "'embedded_cot_soft_talker'", "LOSS": "'forward_kl'"}
+    finish(start(environment, "train", **soft, MODEL_DIR=f"'{tmp_path / 'soft'}'", PACK="True"))
+    own = {**few, "LOSS": "'jensen_shannon'", "ON_POLICY_SHARE": "0.5", "PACK": "False"}
+    own |= {"TEACHER_CHECKPOINT_PATH": f"'{trained[0]}'", "MODEL_DIR": f"'{tmp_path / 'own'}'"}
+    finish(start(environment, "train", **own))
+    for run in ("soft", "own"):
+        rows = metrics(tmp_path / run)
+        row = next(r for r in rows if r["step"] == 1)
+        assert row["soft_loss"] > 0 and 0 < row["soft_share"] <= 1 and row["teacher_entropy"] > 0
+        assert any("validation_loss" in r for r in rows)
+
+
+@pytest.mark.parametrize(
+    ("macros", "message"),
+    [
+        ({"LOSS": "'forward_kl'"}, "the task has no soft labels"),
+        ({"LOSS": "'reverse_kl'"}, "wanted MISSING_MASS tail"),
+        ({"ON_POLICY_SHARE": "0.5"}, "nobody scores what the student writes"),
+        (
+            {"LOSS": "'forward_kl'", "TEACHER_CHECKPOINT_PATH": "'nowhere'"},
+            "TEACHER_CHECKPOINT_PATH: ",
+        ),
+        ({"LOSS": "'forward_kl'", "SOFT_WEIGHT": "2.0"}, "SOFT_WEIGHT is 2.0"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_named(environment, tmp_path, macros, message):
+    run = start(environment, "train", MODEL_DIR=f"'{tmp_path / 'run'}'", **macros)
+    _, said = finish(run, code=2)
+    assert message in said and "Traceback" not in said
+    assert not list(tmp_path.rglob("checkpoint_*"))

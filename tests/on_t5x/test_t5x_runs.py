@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import small_network
+import talking_teacher
 from etils import epath
 
 from t5distill import Student
@@ -123,6 +124,27 @@ def test_a_run_from_a_checkpoint_counts_its_own_steps(environment, trained, tmp_
     # The same command again finds nothing left to do, and one with more steps goes on.
     launch(environment, "train", **{**TRAINING, "TRAIN_STEPS": "6", "EVAL_PERIOD": "0"}, **macros)
     assert (tmp_path / "run/checkpoint_6").is_dir()
+
+
+def test_soft_labels_are_learnt_by_the_launcher(environment, tmp_path):
+    talking_teacher.write_set(pathlib.Path(environment["T5DISTILL_DATA_DIR"]))
+    macros = {
+        **TRAINING,
+        "MODEL_DIR": f"'{tmp_path / 'run'}'",
+        "MIXTURE_OR_TASK_NAME": "'embedded_cot_soft_talker'",
+        "LOSS": "'forward_kl'",
+        "PACK": "True",
+    }
+    launch(environment, "train", **macros)
+    assert (tmp_path / "run/checkpoint_6").is_dir()
+    said = launch(environment, "train", code=1, **{**macros, "ON_POLICY_SHARE": "0.5"})
+    assert "of t5distill's own engine" in said
+    plain = {
+        **macros,
+        "MODEL_DIR": f"'{tmp_path / 'no'}'",
+        "MIXTURE_OR_TASK_NAME": "'embedded_cot'",
+    }
+    assert "the task has no soft labels" in launch(environment, "train", code=1, **plain)
 
 
 def test_a_misspelt_macro_stops_t5x(environment, tmp_path):

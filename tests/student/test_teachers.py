@@ -161,9 +161,16 @@ def no_soft(step):
         yield {name: x for name, x in batch.items() if "soft" not in name}
 
 
+def too_many_tokens(step):
+    for batch in source(step):
+        batch["decoder_soft_ids"][3, 2] = 1 + 64
+        yield batch
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"loss": "forward_kl", "batches": too_many_tokens}, "soft label is token 64, the student"),
         ({"loss": "forward_kl", "batches": no_soft}, "the task has no soft labels"),
         ({"loss": "reverse_kl"}, "wanted MISSING_MASS tail"),
         ({"loss": "cross_entropy", "rewrite": own_texts(0.5)}, "nobody scores"),
