@@ -21,6 +21,7 @@ from benchmarks.studies import (
     TEACHER,
     Arm,
     Students,
+    arguments_of,
     compare_with,
     decode,
     run_command,
@@ -47,23 +48,7 @@ LARGER = {"EMB_DIM": 128, "HEAD_DIM": 32, "MLP_DIM": 384}
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing; print the table; return an exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soft_labels", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add = parser.add_argument
-    add("--workdir", required=True, metavar="DIR", help="where everything goes")
-    add("--seed", type=int, default=0, help="of problems and training (0)")
-    add("--students", type=int, default=1, metavar="N", help="of each arm, by seed (1)")
-    add("--train-steps", type=int, metavar="N", help="of each student (as the recipes)")
-    add(
-        "--sizes",
-        type=int,
-        nargs=4,
-        default=(30_000, 500, 1000, 100),
-        metavar=("TRAIN", "VALIDATION", "TEST", "HELD_OUT"),
-    )
-    names = [arm.name for arm in ARMS]
-    add("--arms", nargs="+", choices=names, default=names)
-    add("--out", metavar="FILE", help="write the results as JSON too")
+    parser = arguments_of("soft_labels", __doc__, ARMS, default=len(ARMS))
     return 2 if reporting.measured(run, parser.parse_args(arguments)) is None else 0
 
 

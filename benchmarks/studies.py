@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import pathlib
@@ -30,6 +31,30 @@ class Arm:
     name: str
     recipe: str
     tasks: tuple[str, ...]
+
+
+def arguments_of(
+    name: str, about: str | None, arms: Sequence[Arm], *, default: int
+) -> argparse.ArgumentParser:
+    """Return the parser of a comparison of arms; the first `default` are those run by default."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("--workdir", required=True, metavar="DIR", help="where everything goes")
+    add("--seed", type=int, default=0, help="of problems and training (0)")
+    add("--students", type=int, default=1, metavar="N", help="of each arm, by seed (1)")
+    add("--train-steps", type=int, metavar="N", help="of each student (as the recipes)")
+    add(
+        "--sizes",
+        type=int,
+        nargs=4,
+        default=(30_000, 500, 1000, 100),
+        metavar=("TRAIN", "VALIDATION", "TEST", "HELD_OUT"),
+    )
+    names = [arm.name for arm in arms]
+    add("--arms", nargs="+", choices=names, default=names[:default])
+    add("--out", metavar="FILE", help="write the results as JSON too")
+    return parser
 
 
 class Students(NamedTuple):

@@ -25,6 +25,7 @@ from benchmarks.studies import (
     TEACHER,
     Arm,
     Students,
+    arguments_of,
     compare_with,
     decode,
     run_command,
@@ -66,27 +67,12 @@ ARMS = (
     _arm("sci_cot"),
     _arm("key_points"),
 )
-DEFAULT = [arm.name for arm in ARMS[:7]]
+DEFAULT = 7
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing; print the table; return an exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.styles", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add = parser.add_argument
-    add("--workdir", required=True, metavar="DIR", help="where everything goes")
-    add("--seed", type=int, default=0, help="of problems and training (0)")
-    add("--students", type=int, default=1, metavar="N", help="of each arm, by seed (1)")
-    add("--train-steps", type=int, metavar="N", help="of each student (as the recipes)")
-    add(
-        "--sizes",
-        type=int,
-        nargs=4,
-        default=(30_000, 500, 1000, 100),
-        metavar=("TRAIN", "VALIDATION", "TEST", "HELD_OUT"),
-    )
-    add("--arms", nargs="+", choices=[a.name for a in ARMS], default=DEFAULT)
-    add("--out", metavar="FILE", help="write the results as JSON too")
+    parser = arguments_of("styles", __doc__, ARMS, default=DEFAULT)
     return 2 if reporting.measured(run, parser.parse_args(arguments)) is None else 0
 
 

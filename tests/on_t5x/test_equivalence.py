@@ -114,6 +114,16 @@ def theirs(params, batches, **settings):
     return losses, engine.train_state.params, model
 
 
+def apart(mine, other, before):
+    """Return how far two trees of parameters are from each other, and one from its beginning."""
+
+    def distance(one, two):
+        pairs = zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)
+        return max(np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in pairs)
+
+    return distance(mine, other), distance(mine, before)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -128,12 +138,7 @@ def test_fifty_updates(batches, tmp_path, settings):
     wanted, other, model = theirs(params, batches, **settings)
     assert len(found) == len(wanted) == STEPS and wanted[-1] < 0.8 * wanted[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-3)
-    flat = zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True)
-    distance = max(np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in flat)
-    moved = max(
-        np.abs(np.asarray(a) - b).max()
-        for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(params), strict=True)
-    )
+    distance, moved = apart(mine, other, params)
     with np.printoptions(precision=2):
         worst = np.max(np.abs(np.array(found) / wanted - 1))
         print(f"\n{settings}: losses {worst:.1e} apart, parameters {distance:.1e} of {moved:.1e}")
@@ -185,12 +190,7 @@ def test_fifty_updates_against_a_teacher(batches, tmp_path, settings):
     assert wanted[-1] < 0.95 * wanted[0]
     # T5X's metric is the loss over all target tokens, of which ours weighs each once too.
     np.testing.assert_allclose(found, wanted, rtol=1e-3)
-    flat = zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True)
-    distance = max(np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in flat)
-    moved = max(
-        np.abs(np.asarray(a) - b).max()
-        for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(params), strict=True)
-    )
+    distance, moved = apart(mine, other, params)
     assert distance < 0.02 * moved
 
 
