@@ -82,41 +82,52 @@ def test_two_processes_of_two_devices_give_one_device_s_losses(
         np.testing.assert_allclose(losses(found), references[dropout], rtol=1e-4)
 
 
-# Listed tokens; a white-box teacher of another width; the same on what the student writes.
-TAUGHT = [
-    ("--loss", "forward_kl"),
-    ("--loss", "reverse_kl"),
-    ("--loss", "jensen_shannon", "--white_box"),
-    ("--loss", "forward_kl", "--white_box", "--on_policy_share", 0.6),
-]
+# Listed tokens; a white-box teacher of another width, also on what the student writes itself.
+LISTED = ("--loss", "reverse_kl")
+OWN_TEXTS = ("--loss", "jensen_shannon", "--white_box", "--on_policy_share", 0.6)
+MORE = (("--loss", "forward_kl"), ("--loss", "total_variation", "--white_box"))
 
 
-@pytest.fixture(scope="module", params=TAUGHT, ids=lambda options: "-".join(map(str, options)))
-def taught(request, tmp_path_factory):
-    """Losses of 6 steps on one device, with what the student was taught by."""
-    options = (*request.param, "--steps", 6, "--dropout", 0.1)
-    found = losses(result(start(tmp_path_factory.mktemp("taught"), *options)))
-    assert len(found) == 6
-    return options, found
+def taught(directory, options, **how):
+    """Start six steps of a student with a teacher."""
+    return start(directory, *options, "--steps", 6, "--dropout", 0.1, **how)
 
 
-@pytest.mark.parametrize("model_parallelism", [1, 4])
-def test_a_teacher_on_eight_devices_gives_one_device_s_losses(tmp_path, taught, model_parallelism):
-    options, wanted = taught
+@pytest.fixture(scope="module")
+def lessons(tmp_path_factory):
+    """Losses on one device, by what the student is taught by."""
+    runs = {o: taught(tmp_path_factory.mktemp("taught"), o) for o in (LISTED, OWN_TEXTS)}
+    found = {options: losses(result(process)) for options, process in runs.items()}
+    assert all(len(each) == 6 for each in found.values())
+    return found
+
+
+@pytest.mark.parametrize(("options", "model_parallelism"), [(LISTED, 4), (OWN_TEXTS, 1)])
+def test_a_teacher_on_eight_devices(tmp_path, lessons, options, model_parallelism):
     spread = ("--model_parallelism", model_parallelism)
-    found = result(start(tmp_path, *options, *spread, devices=8))
-    np.testing.assert_allclose(losses(found), wanted, rtol=2e-4)
+    found = result(taught(tmp_path, (*options, *spread), devices=8))
+    np.testing.assert_allclose(losses(found), lessons[options], rtol=2e-4)
 
 
-def test_a_teacher_in_two_processes_gives_one_device_s_losses(tmp_path, taught):
-    options, wanted = taught
+def test_a_teacher_in_two_processes(tmp_path, lessons):
+    """Both write their own texts: what one samples, the other knows."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    more = (*options, "--port", port)
-    both = [start(tmp_path, *more, "--process", i, devices=2) for i in range(2)]
+    more = (*OWN_TEXTS, "--port", port)
+    both = [taught(tmp_path, (*more, "--process", i), devices=2) for i in range(2)]
     for process in both:
-        np.testing.assert_allclose(losses(result(process)), wanted, rtol=2e-4)
+        np.testing.assert_allclose(losses(result(process)), lessons[OWN_TEXTS], rtol=2e-4)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("options", MORE, ids=lambda options: "-".join(options))
+@pytest.mark.parametrize("model_parallelism", [1, 4])
+def test_every_way_to_be_taught_on_eight_devices(tmp_path, options, model_parallelism):
+    wanted = losses(result(taught(tmp_path / "one", options)))
+    spread = ("--model_parallelism", model_parallelism)
+    found = result(taught(tmp_path / "eight", (*options, *spread), devices=8))
+    np.testing.assert_allclose(losses(found), wanted, rtol=2e-4)
 
 
 def test_a_killed_run_ends_like_an_unbroken_one(tmp_path):
