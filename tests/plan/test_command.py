@@ -244,5 +244,7 @@ def test_base_compiles_for_v5e(tmp_path, step):
     assert made["flops"] == pytest.approx(made["closed_formula_flops"], rel=0.05)
     assert made["fits"] and made["kept_bytes"] < made["memory_bytes"] < 16 * 2**30
     if step == "training":
-        # Every gradient is summed over the eight: at least 7/4 of the parameters' bytes.
-        assert made["sent_bytes"]["all-reduce"] > 7 / 4 * 4 * figures["parameters"] * 0.9
+        # Every gradient is summed over the eight, 7/4 of its bytes: the kernels' in bfloat16, in
+        # which they were multiplied, those of embedding and output in float32.
+        summed = made["sent_bytes"]["all-reduce"] / (7 / 4 * figures["parameters"])
+        assert 2 < summed < 4
