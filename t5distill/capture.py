@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ HELP = (
 )
 EXAMPLE = (
     "t5distill capture --checkpoint runs/teacher --problems data/gsm8k/train.jsonl "
-    "--chains data/chains/gsm8k_cot_gold/kept.jsonl --top 20 --out captured.jsonl"
+    "--chains data/chains/gsm8k_cot_gold/kept.jsonl --name large --out captured.jsonl"
 )
 # Tokens that rows are padded to a multiple of: each width is a compilation.
 _WIDTH = 64
@@ -40,12 +39,22 @@ VOCABULARIES = ("t5", "byt5", "mt5")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add = parser.add_argument
-    add("--checkpoint", required=True, metavar="DIR", help="the teacher, as Student.load takes it")
+    add(
+        "--checkpoint",
+        required=True,
+        metavar="DIR",
+        help="the teacher: a MODEL_DIR, a checkpoint of t5distill or T5X, or a Hugging Face folder",
+    )
+    add(
+        "--teacher-vocab",
+        metavar="V",
+        help="t5, byt5, mt5 or a SentencePiece model, where the checkpoint does not say it (T5X's)",
+    )
     add("--problems", required=True, nargs="+", metavar="F", help="JSONL of Problem")
     add("--chains", required=True, nargs="+", metavar="F", help="JSONL of Chain, e.g. kept.jsonl")
     add("--out", required=True, metavar="F", help="where the chains go, with what was captured")
+    add("--name", required=True, help="the teacher of the chains from here on, e.g. flan_large")
     add("--top", type=int, default=20, metavar="K", help="tokens at each place (default: 20)")
-    add("--name", help="name the teacher of the chains so (default: as it is)")
     add(
         "--vocab",
         choices=VOCABULARIES,
@@ -60,70 +69,78 @@ def run(args: argparse.Namespace) -> None:
 
     from t5distill import places
     from t5distill.api import Student
-    from t5distill.evaluate.journal import journal
-    from t5distill.records import Chain, read_jsonl, read_problems, to_json
+    from t5distill.evaluate.captures import Captures
     from t5distill.student.sharding import make_mesh
 
     if args.top < 1 or args.batch_size < 1:
         raise UserError("wanted --top and --batch-size of at least 1")
+    if args.name == "gold":
+        raise UserError("--name gold: that is a benchmark's own solutions; wanted another name")
+    pairs = _pairs(args)
+    teacher = Student.load(args.checkpoint, vocabulary=args.teacher_vocab, mesh=make_mesh())
+    if teacher.known_vocabulary() is None:
+        raise UserError(f"{args.checkpoint}: does not say its vocabulary; give --teacher-vocab")
+    capturer = Capturer(teacher, args)
+    about = {**capturer.about, "of": capturer.digest(pairs)}
+    captures = Captures(places.place(args.out), about, count=len(pairs))
+    with captures.opened() as done:
+        todo = pairs[done:]
+        with tqdm(total=len(pairs), initial=done, unit=" chains") as bar:
+            for begin in range(0, len(todo), args.batch_size):
+                for chain in capturer.captured(todo[begin : begin + args.batch_size]):
+                    captures.add(chain)
+                    bar.update()
+    print(f"{len(pairs):,} chains with the {args.top} likeliest tokens at each place: {args.out}")
+    print(
+        f"next: t5distill curate --problems {' '.join(args.problems)} --chains {args.out} "
+        f"--soft-labels {args.top}"
+    )
+
+
+def _pairs(args: argparse.Namespace) -> list[tuple[Problem, Chain]]:
+    """Return the chains, each with its problem."""
+    from t5distill.records import Chain, read_jsonl, read_problems
+
     problems = read_problems(args.problems)
     chains = [chain for path in args.chains for chain in read_jsonl(Chain, path)]
-    missing = [chain.problem_id for chain in chains if chain.problem_id not in problems]
-    if missing or not chains:
-        what = f"problem {missing[0]!r} is not among --problems" if missing else "no chain there"
+    stray = next((c.problem_id for c in chains if c.problem_id not in problems), None)
+    if stray is not None or not chains:
+        what = "no chain there" if stray is None else f"problem {stray!r} is not among --problems"
         raise UserError(f"{', '.join(args.chains)}: {what}")
-    capturer = Capturer(Student.load(args.checkpoint, mesh=make_mesh()), args)
-    out = places.place(args.out)
-    kept = journal(out)
-    # A killed run may have left half a line behind.
-    whole = [line for line in kept.read().splitlines(keepends=True) if line.endswith(b"\n")]
-    if any(not capturer.wrote(line, of) for line, of in zip(whole, chains, strict=False)):
-        raise UserError(
-            f"{out}: begun with other chains, another teacher, --top or --vocab; give another --out"
-        )
-    kept.begin(sum(map(len, whole)))
-    todo = chains[len(whole) :]
-    try:
-        with tqdm(total=len(chains), initial=len(whole), unit=" chains") as bar:
-            for begin in range(0, len(todo), args.batch_size):
-                some = todo[begin : begin + args.batch_size]
-                pairs = [(problems[chain.problem_id], chain) for chain in some]
-                for chain in capturer.captured(pairs):
-                    kept.add(f"{to_json(chain)}\n".encode())
-                    bar.update()
-    finally:
-        kept.close()
-    print(f"{len(chains):,} chains with the {args.top} likeliest tokens at each place: {out}")
-    print(f"next: t5distill curate --problems F --chains {out} --soft-labels {args.top}")
+    return [(problems[chain.problem_id], chain) for chain in chains]
 
 
 class Capturer:
     """Runs the teacher over pairs of problems and chains."""
 
     def __init__(self, teacher: Student, args: argparse.Namespace):
-        """Load the student's vocabulary, where it is another one."""
+        """Say what the result will depend on, beside the chains."""
         self.teacher, self.args = teacher, args
         if args.top > teacher.config.vocab_size:
             raise UserError(f"--top {args.top}: the teacher has {teacher.config.vocab_size} tokens")
-        self.about = {"network": teacher.fingerprint(), "top": args.top, "vocab": args.vocab}
+        self.about = {
+            "network": teacher.fingerprint(),
+            **{name: getattr(args, name) for name in ("name", "top", "vocab")},
+        }
 
-    def wrote(self, line: bytes, chain: Chain) -> bool:
-        """Say whether a line of an earlier run is what this one would make of a chain."""
-        meta = json.loads(line)["meta"]
-        return meta.get("captured") == {**self.about, "of": _digest(chain)}
+    def digest(self, pairs: Sequence[tuple[Problem, Chain]]) -> str:
+        """Return what tells these texts from others."""
+        from t5distill import records
+
+        found = hashlib.sha256()
+        for problem, chain in pairs:
+            said = (*_texts(problem, chain), records.to_json(chain))
+            found.update("\0".join(said).encode())
+        return found.hexdigest()
 
     def captured(self, pairs: Sequence[tuple[Problem, Chain]]) -> Iterator[Chain]:
         """Yield the chains with what the teacher would have written at each of their tokens."""
         import numpy as np
 
-        from t5distill import formats
         from t5distill.student.top_tokens import top_tokens
 
         teacher = self.teacher
-        texts = []
-        for problem, chain in pairs:
-            style = formats.style(chain.style)
-            texts.append((style.inputs(problem), style.targets(problem, chain)))
+        texts = [_texts(problem, chain) for problem, chain in pairs]
         # A fixed number of rows, so that the last batch compiles nothing anew.
         count = self.args.batch_size
         if teacher.mesh is not None:
@@ -151,7 +168,6 @@ class Capturer:
     ) -> Chain:
         """Return a chain with one target's tokens captured."""
         meta = {k: v for k, v in chain.meta.items() if k not in ("tokens", "soft")}
-        meta["captured"] = {**self.about, "of": _digest(chain)}
         if self.args.vocab is None:
             # Rounded down, so that the probabilities of a token still add up to no more than 1.
             logprobs = [[_down(x) for x in row] for row in values.tolist()]
@@ -159,8 +175,7 @@ class Capturer:
         else:
             meta["tokens"] = self._as_text(text, tokens, ids, values, own)
             chain = dataclasses.replace(chain, text=text)
-        named = self.args.name or chain.teacher
-        return dataclasses.replace(chain, teacher=named, meta=meta)
+        return dataclasses.replace(chain, teacher=self.args.name, meta=meta)
 
     def _as_text(
         self, text: str, tokens: list[int], ids: np.ndarray, values: np.ndarray, own: np.ndarray
@@ -201,10 +216,12 @@ class Capturer:
         return top
 
 
-def _digest(chain: Chain) -> str:
-    """Return what tells a chain from others."""
-    said = f"{chain.problem_id}\0{chain.sample}\0{chain.text}"
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+def _texts(problem: Problem, chain: Chain) -> tuple[str, str]:
+    """Return what a student of the chain's style reads and writes."""
+    from t5distill import formats
+
+    style = formats.style(chain.style)
+    return style.inputs(problem), style.targets(problem, chain)
 
 
 def _down(value: float) -> float:

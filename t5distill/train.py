@@ -83,6 +83,11 @@ def train(
     teacher = _teacher(teacher_checkpoint, model, feed, mesh) if teacher_checkpoint else None
     rewrite = None
     if settings.on_policy_share > 0:
+        if feed.pack:
+            raise UserError(
+                f"ON_POLICY_SHARE is {settings.on_policy_share} and PACK True; a student continues "
+                "rows of one example, wanted PACK = False"
+            )
         rewrite = OnPolicy(
             config=model,
             share=settings.on_policy_share,
@@ -154,8 +159,6 @@ def _teacher(path: str, model: T5Config, feed: Feed, mesh: Mesh) -> Teacher:
     Raises:
       UserError: there is none, or its vocabulary is another one.
     """
-    import dataclasses
-
     from t5distill.api import Student
     from t5distill.student.update import Teacher
 
@@ -164,7 +167,7 @@ def _teacher(path: str, model: T5Config, feed: Feed, mesh: Mesh) -> Teacher:
         feed.check_vocabulary(loaded)
     except UserError as e:
         raise UserError(f"TEACHER_CHECKPOINT_PATH: {e}") from e
-    return Teacher(dataclasses.replace(loaded.config, dropout_rate=0.0), loaded.params)
+    return Teacher(loaded.config, loaded.params)
 
 
 if __name__ == "__main__":

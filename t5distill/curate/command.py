@@ -138,6 +138,8 @@ def run(args: argparse.Namespace) -> None:
     print(_told(report))
     print(f"\nwrote {out}/kept.jsonl, rejected.jsonl, curation.json")
     print(f"the TFDS set is {report['tfds']}; task {report['task']} reads it")
+    if "soft_labels" in report:
+        print(f"with the log-probabilities: {_soft_task(report['task'])} (docs/soft_labels.md)")
     if report["replaced"]:
         print(f"it took the place of a set of {report['replaced']:,} chains")
     if report["kept_of_evaluation_splits"]:
@@ -145,6 +147,17 @@ def run(args: argparse.Namespace) -> None:
             f"warning: {report['kept_of_evaluation_splits']:,} of its chains answer validation or "
             "test problems; a student that learns them must not be scored there"
         )
+
+
+def _soft_task(task: str) -> str:
+    """Return the task of a set that has its log-probabilities too."""
+    from t5distill import formats
+
+    styles = (s for s in sorted(formats.STYLES, key=len) if f"{s}_soft" in formats.STYLES)
+    for style in styles:
+        if f"_{style}_" in task:
+            return task.replace(f"_{style}_", f"_{style}_soft_", 1)
+    return f"one that you register, {task} has no soft style"
 
 
 def _sources(args: argparse.Namespace) -> list[str]:

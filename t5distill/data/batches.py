@@ -117,9 +117,10 @@ def _with_shares(batch: Batch) -> Batch:
 
 def _told(batches: Iterable[Any]) -> Iterator[Any]:
     """Yield what is given; the user's mistake that TensorFlow ran into becomes one again."""
+    failure = tf.errors.OpError  # at the end of the process the module is gone
     try:
         yield from batches
-    except tf.errors.OpError as e:
+    except failure as e:
         said = re.search(r"UserError: (.+)", str(e.message))
         if said is None:
             raise

@@ -59,8 +59,7 @@ def _entries(
     ids = np.zeros((len(tokens) + 1, k), np.int32)
     probabilities = np.zeros((len(tokens) + 1, k))
     chain = records.from_object(Chain, json.loads(chain_json)) if chain_json else None
-    # A benchmark's own solutions, which evaluation reads, have none; nor has a bare answer.
-    if chain is not None and chain.teacher != "gold" and found.needs_chain:
+    if chain is not None and found.needs_chain and not _is_gold(chain):
         try:
             if captured.is_captured(chain):
                 # A white-box teacher says when it would have ended, too.
@@ -79,3 +78,8 @@ def _entries(
             )
         ids[:-1], probabilities[:-1] = soft.ids, soft.probabilities
     return quantised.encoded(ids, probabilities)
+
+
+def _is_gold(chain: Chain) -> bool:
+    """Say whether a chain is a benchmark's own solution, as evaluation reads it: it has none."""
+    return chain.teacher == "gold" and not {"tokens", captured.KEY} & chain.meta.keys()

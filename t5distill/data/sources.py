@@ -140,11 +140,12 @@ class ChainSource(seqio.DataSource):
         if style.soft is None or not style.needs_chain:
             return
         directory = self._directory()
-        found = _read_manifest(directory).get("soft_labels")
-        if not found:
+        found = _read_manifest(directory).get("soft_labels") or 0
+        if found < style.soft.k:
+            has = f"{found} a token" if found else "none that were checked"
             raise UserError(
-                f"{directory}: style {self.chains.style} learns a teacher's log-probabilities, and "
-                "this set has none that were checked; ask with `t5distill generate "
+                f"{directory}: style {self.chains.style} learns a teacher's {style.soft.k} "
+                f"likeliest tokens, and this set has {has}; ask with `t5distill generate "
                 f"--top-logprobs {style.soft.k}` and curate with --soft-labels {style.soft.k}"
             )
 

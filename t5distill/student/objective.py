@@ -19,7 +19,7 @@ likeliest tokens, of mass M <= 1, and MISSING_MASS says what becomes of the rest
 
     drop          P is as it was given and adds up to M (Fu et al. 2023). Forward KL only.
     renormalise   P / M.
-    tail          1 - M is spread evenly over the tokens that were not given.
+    tail          1 - M, or 2^-12 where that is more, is spread evenly over the other tokens.
 
 The reverse KL of the first two would be infinite. With the forward KL neither P nor Q is ever laid
 out over the vocabulary: the sum over v runs over the k entries, and the tail's share over all of
@@ -40,6 +40,8 @@ from t5distill.student.divergences import DIVERGENCES, divergence
 
 LOSSES = ("cross_entropy", *DIVERGENCES)
 MISSING_MASS = ("drop", "renormalise", "tail")
+# The share of the other tokens under `tail`, at least: the step in which probabilities are kept.
+LEAST_TAIL = 2.0**-12
 _MAY_LACK_MASS = {
     "forward_kl": MISSING_MASS,
     "reverse_kl": ("tail",),
@@ -146,7 +148,9 @@ class Objective:
 
     def check_listed(self) -> None:
         """Raise UserError where this divergence needs more than a teacher's k likeliest tokens."""
-        allowed = _MAY_LACK_MASS.get(self.loss)
+        limits = {0.0: "forward_kl", 1.0: "reverse_kl"}
+        meant = limits.get(self.beta, self.loss) if self.loss == "jensen_shannon" else self.loss
+        allowed = _MAY_LACK_MASS.get(meant)
         if allowed and self.missing_mass not in allowed:
             raise UserError(
                 f"LOSS '{self.loss}' with MISSING_MASS '{self.missing_mass}': the likeliest tokens "
@@ -211,54 +215,64 @@ class Objective:
         self, student: _Student, soft: Soft
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return the divergence from k likeliest tokens, their entropy, and where both agree."""
-        logits = student.logits
-        p, others = self._softened(soft.probabilities, logits.shape[-1])
+        logits, t = student.logits, self.temperature
+        given = soft.probabilities > 0
+        left = jnp.maximum(logits.shape[-1] - jnp.sum(given, axis=-1), 1)
+        log_p, log_others = self._softened(soft.probabilities, left)
+        p, others = jnp.where(given, jnp.exp(log_p), 0.0), jnp.exp(log_others)
         of_entries = jnp.take_along_axis(logits, soft.ids, axis=-1)
         agrees = (of_entries[..., 0] >= student.greatest).astype(jnp.float32)
-        given = p > 0
-        left = logits.shape[-1] - jnp.sum(given, axis=-1)
-        log_p = jnp.log(jnp.where(given, p, 1.0))
-        log_others = jnp.log(jnp.where(others > 0, others, 1.0))
-        entropy = -jnp.sum(p * log_p, axis=-1) - left * others * log_others
+        tail = self.missing_mass == "tail"
+        entropy = -jnp.sum(p * log_p, axis=-1)
+        if tail:
+            entropy -= left * others * log_others
         if self.loss == "forward_kl":
-            t = self.temperature
             log_z = student.log_z if t == 1.0 else jax.nn.logsumexp(logits / t, axis=-1)
-            mass = jnp.sum(p, axis=-1) + left * others
+            mass = jnp.sum(p, axis=-1) + left * others * tail
             cross = mass * log_z - jnp.sum(p * of_entries, axis=-1) / t
-            if self.missing_mass == "tail":
+            if tail:
                 rest = jnp.sum(logits, axis=-1) - jnp.sum(jnp.where(given, of_entries, 0.0), -1)
                 cross -= others * rest / t
             apart = cross - entropy
         else:
             # Only here, and only for the tokens at hand, is P laid out over the vocabulary.
-            everywhere = jnp.where(others > 0, jnp.log(jnp.maximum(others, 1e-30)), -jnp.inf)
+            everywhere = log_others if tail else jnp.full_like(log_others, -jnp.inf)
             dense = jnp.broadcast_to(everywhere[..., None], logits.shape)
-            axis = logits.ndim - 1
-            place = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis)
+            place = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
             for j in range(soft.ids.shape[-1]):
                 here = (place == soft.ids[..., j : j + 1]) & given[..., j : j + 1]
                 dense = jnp.where(here, log_p[..., j : j + 1], dense)
-            log_q = jax.nn.log_softmax(logits / self.temperature)
+            log_q = jax.nn.log_softmax(logits / t)
             # A token without a soft target has no P at all: any distribution stands in for it.
             dense = jnp.where(given[..., :1], dense, jax.lax.stop_gradient(log_q))
             apart = divergence(self.loss, dense, log_q, beta=self.beta)
-        return self.temperature**2 * apart, entropy, agrees
+        return t**2 * apart, entropy, agrees
 
-    def _softened(self, p: jax.Array, vocab: int) -> tuple[jax.Array, jax.Array]:
-        """Return P_T of the k entries `[..., k]` and of each other token `[...]`."""
+    def _softened(self, p: jax.Array, left: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return log P_T of the k entries `[..., k]`, and of each other token `[...]`.
+
+        In logarithms: at low temperatures what is unlikely would be 0. Where there is no entry, and
+        of other tokens where there is no tail, the values mean nothing, but are finite.
+        """
         given = p > 0
-        mass = jnp.sum(p, axis=-1, keepdims=True)
-        left = vocab - jnp.sum(given, axis=-1)
-        others = jnp.zeros_like(p[..., 0])
+        mass = jnp.sum(p, axis=-1)
+        tail = self.missing_mass == "tail"
+        kept = mass
         if self.missing_mass == "renormalise":
-            p = p / jnp.where(mass > 0, mass, 1.0)
-        elif self.missing_mass == "tail":
-            others = jnp.maximum(1.0 - mass[..., 0], 0.0) / left
+            kept = jnp.ones_like(mass)
+        elif tail:
+            # Probabilities are known to a few digits: something is always left for the others.
+            kept = jnp.minimum(mass, 1.0 - LEAST_TAIL)
+        known = mass > 0
+        scale = jnp.where(known, kept, 1.0) / jnp.where(known, mass, 1.0)
+        log_p = jnp.log(jnp.where(given, p, 1.0)) + jnp.log(scale)[..., None]
+        log_others = jnp.log((1.0 - kept if tail else jnp.ones_like(mass)) / left)
         if self.temperature == 1.0:
-            return p, others
-        total = jnp.sum(p, axis=-1) + left * others
-        power = 1.0 / self.temperature
-        p = jnp.where(given, jnp.where(given, p, 1.0) ** power, 0.0)
-        others = jnp.where(others > 0, jnp.where(others > 0, others, 1.0) ** power, 0.0)
-        scale = total / jnp.maximum(jnp.sum(p, axis=-1) + left * others, 1e-30)
-        return p * scale[..., None], others * scale
+            return log_p, log_others
+        log_p, log_others = log_p / self.temperature, log_others / self.temperature
+        whole = jax.nn.logsumexp(jnp.where(given, log_p, -jnp.inf), axis=-1)
+        if tail:
+            whole = jnp.logaddexp(whole, jnp.log(left) + log_others)
+        wanted = jnp.log(jnp.where(known & ~jnp.asarray(tail), kept, 1.0))
+        shift = jnp.where(known, wanted - jnp.where(known, whole, 0.0), 0.0)
+        return log_p + shift[..., None], log_others + shift

@@ -13,8 +13,14 @@ import pytest
 import small_network
 import talking_teacher
 
+from t5distill.api import Student
+from t5distill.errors import UserError
+from t5distill.feed import Feed
+from t5distill.formats.standin import standin_vocabulary
+from t5distill.formats.vocabulary import ByteVocabulary, SentencePieceVocabulary
 from t5distill.problems import embedded
 from t5distill.records import Problem, read_jsonl, write_jsonl
+from t5distill.student.config import T5Config
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 24
@@ -269,6 +275,10 @@ def test_soft_labels_a_white_box_teacher_and_the_student_s_own_texts(
             "TEACHER_CHECKPOINT_PATH: ",
         ),
         ({"LOSS": "'forward_kl'", "SOFT_WEIGHT": "2.0"}, "SOFT_WEIGHT is 2.0"),
+        (
+            {"LOSS": "'forward_kl'", "ON_POLICY_SHARE": "0.01", "PACK": "True"},
+            "wanted PACK = False",
+        ),
     ],
 )
 def test_a_teacher_that_does_not_fit_is_named(environment, tmp_path, macros, message):
@@ -276,3 +286,22 @@ def test_a_teacher_that_does_not_fit_is_named(environment, tmp_path, macros, mes
     _, said = finish(run, code=2)
     assert message in said and "Traceback" not in said
     assert not list(tmp_path.rglob("checkpoint_*"))
+
+
+def test_a_teacher_of_another_vocabulary_is_refused(tmp_path):
+    feed = Feed(
+        task="embedded_cot",
+        task_module="t5distill.tasks",
+        feature_lengths={"inputs": 8, "targets": 8},
+        batch_size=2,
+        vocab="byt5",
+    )
+    config = T5Config(vocab_size=500, emb_dim=8, num_heads=1, head_dim=8, mlp_dim=8)
+    pieces = SentencePieceVocabulary(standin_vocabulary(tmp_path / "s.model"))
+    for vocabulary, fits in ((None, True), (ByteVocabulary(), True), (pieces, False)):
+        teacher = Student({}, config, vocabulary=vocabulary)
+        if fits:
+            feed.check_vocabulary(teacher)
+            continue
+        with pytest.raises(UserError, match="a white-box teacher needs the student's"):
+            feed.check_vocabulary(teacher)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from t5distill.curate.alignment.targets import CASES, SoftTargets
 from t5distill.records import Chain
 
 KEY = "soft"
+_PARTS = ("tokens", "ids", "logprobs")
+_MOST_TOKENS = 1 << 24
 _ROUNDING = 1e-3
 
 
@@ -35,6 +38,7 @@ def rows(chain: Chain, tokens: Sequence[int], *, k: int) -> SoftTargets:
     Raises:
       ValueError: they were captured for other tokens.
     """
+    check(chain, 1)
     kept = chain.meta[KEY]
     of = list(kept["tokens"])
     if list(tokens) not in (of, of[:-1]):
@@ -45,6 +49,8 @@ def rows(chain: Chain, tokens: Sequence[int], *, k: int) -> SoftTargets:
         )
     ids = np.asarray(kept["ids"], np.int32)[: len(tokens), :k]
     probabilities = np.exp(np.asarray(kept["logprobs"], np.float64))[: len(tokens), :k]
+    # Rounded, they may sum to a little more.
+    probabilities /= np.maximum(probabilities.sum(axis=1, keepdims=True), 1.0)
     missing = k - ids.shape[1]
     if missing > 0:
         ids = np.pad(ids, ((0, 0), (0, missing)))
@@ -54,29 +60,50 @@ def rows(chain: Chain, tokens: Sequence[int], *, k: int) -> SoftTargets:
 
 
 def check(chain: Chain, k: int) -> None:
-    """Check `k` tokens for each token of the target.
+    """Check `k` tokens or more for each token of the target.
 
     Raises:
       ValueError: the message says which token is at fault, and why.
     """
     kept = chain.meta[KEY]
-    if not isinstance(kept, dict) or not {"tokens", "ids", "logprobs"} <= kept.keys():
+    parts = [kept.get(name) if isinstance(kept, dict) else None for name in _PARTS]
+    if not all(isinstance(part, list) for part in parts):
         raise ValueError("meta.soft is of another form; wanted what `t5distill capture` writes")
-    count = len(kept["tokens"])
-    if not count or len(kept["ids"]) != count or len(kept["logprobs"]) != count:
+    tokens, ids, logprobs = parts
+    if not tokens or len(ids) != len(tokens) or len(logprobs) != len(tokens):
         raise ValueError(
-            f"{len(kept['ids'])} rows of ids and {len(kept['logprobs'])} of log-probabilities for "
-            f"{count} tokens"
+            f"{len(ids)} rows of ids and {len(logprobs)} of log-probabilities for {len(tokens)} "
+            "tokens"
         )
-    for i, (ids, values) in enumerate(zip(kept["ids"], kept["logprobs"], strict=True)):
-        if len(ids) != k or len(values) != k:
-            raise ValueError(f"token {i}: {len(ids)} and {len(values)} entries, wanted {k}")
-        if not all(isinstance(x, int) and x >= 0 for x in ids) or len(set(ids)) != k:
-            raise ValueError(f"token {i}: ids {ids}, wanted {k} different tokens")
-        if not all(isinstance(x, int | float) and -math.inf < x <= 1e-6 for x in values):
-            raise ValueError(
-                f"token {i}: log-probabilities {values}, wanted numbers from -inf to 0"
-            )
-        mass = sum(math.exp(x) for x in values)
-        if mass > 1 + _ROUNDING:
-            raise ValueError(f"token {i}: probabilities sum to {mass:.4f}, wanted at most 1")
+    if not all(map(_is_id, tokens)):
+        raise ValueError("meta.soft.tokens are no token ids")
+    for i, row in enumerate(zip(ids, logprobs, strict=True)):
+        try:
+            _check_row(*row, k)
+        except ValueError as e:
+            raise ValueError(f"token {i}: {e}") from e
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS
+
+
+def _check_row(ids: Any, values: Any, k: int) -> None:
+    """Raise ValueError with what is wrong with one token's entries."""
+    if not isinstance(ids, list) or not isinstance(values, list) or len(ids) != len(values):
+        raise ValueError(
+            f"ids and log-probabilities {ids!r:.60} and {values!r:.60}, wanted as many"
+        )
+    if len(ids) < k:
+        raise ValueError(f"{len(ids)} entries, wanted {k}")
+    if not all(map(_is_id, ids)) or len(set(ids)) != len(ids):
+        raise ValueError(f"ids {ids}, wanted different tokens")
+    for value in values:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not -math.inf < value <= 1e-6:
+            raise ValueError(f"log-probability {value!r}, wanted a number from -inf to 0")
+    if values != sorted(values, reverse=True):
+        raise ValueError("the likeliest is not first")
+    mass = sum(math.exp(value) for value in values)
+    if mass > 1 + _ROUNDING:
+        raise ValueError(f"probabilities sum to {mass:.4f}, wanted at most 1")
