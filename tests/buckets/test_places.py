@@ -13,11 +13,12 @@ from t5distill.__main__ import main
 from t5distill.curate import staging
 from t5distill.errors import UserError
 from t5distill.evaluate import journal
+from t5distill.evaluate.captures import Captures
 from t5distill.evaluate.store import Store
 from t5distill.formats import vocabulary
 from t5distill.formats.standin import standin_vocabulary
 from t5distill.problems import embedded, publishing
-from t5distill.records import Prediction, Problem
+from t5distill.records import Chain, Prediction, Problem
 from t5distill.student import checkpoints
 from t5distill.teacher.ledger import Ledger
 
@@ -176,6 +177,26 @@ def test_a_vocabulary_in_a_bucket(bucket, tmp_path):
     assert here == there
     with pytest.raises(UserError, match="cannot read this SentencePiece model"):
         vocabulary.load("t5", f"{ROOT}/none.model")
+
+
+def test_captures_are_whole_in_a_bucket(bucket):
+    chains = [Chain(problem_id=f"p{i}", style="cot", text="t", teacher="large") for i in range(4)]
+    out, about = places.place(f"{ROOT}/captured.jsonl"), {"top": 5}
+    captures = Captures(out, about, count=4)
+    with pytest.raises(KeyboardInterrupt), captures.opened() as done:
+        for chain in chains[:3]:
+            captures.add(chain)
+        raise KeyboardInterrupt
+    assert done == 0 and not out.exists()
+    assert Captures(out, about, count=4)._read()[1] == 3
+    captures = Captures(out, about, count=4)
+    with captures.opened() as done:
+        assert done == 3
+        captures.add(chains[3])
+    assert [c.problem_id for c in records.read_jsonl(Chain, out)] == ["p0", "p1", "p2", "p3"]
+    assert [name for name in bucket.names("bucket") if "captured" in name] == ["captured.jsonl"]
+    with Captures(out, about, count=4).opened() as done:
+        assert done == 4
 
 
 def test_a_ledger_is_local():

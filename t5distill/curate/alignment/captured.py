@@ -66,7 +66,7 @@ def check(chain: Chain, k: int) -> None:
       ValueError: the message says which token is at fault, and why.
     """
     kept = chain.meta[KEY]
-    parts = [kept.get(name) if isinstance(kept, dict) else None for name in _PARTS]
+    parts: list[Any] = [kept.get(name) if isinstance(kept, dict) else None for name in _PARTS]
     if not all(isinstance(part, list) for part in parts):
         raise ValueError("meta.soft is of another form; wanted what `t5distill capture` writes")
     tokens, ids, logprobs = parts
@@ -77,9 +77,9 @@ def check(chain: Chain, k: int) -> None:
         )
     if not all(map(_is_id, tokens)):
         raise ValueError("meta.soft.tokens are no token ids")
-    for i, row in enumerate(zip(ids, logprobs, strict=True)):
+    for i, (row, values) in enumerate(zip(ids, logprobs, strict=True)):
         try:
-            _check_row(*row, k)
+            _check_row(row, values, k)
         except ValueError as e:
             raise ValueError(f"token {i}: {e}") from e
 
