@@ -76,7 +76,9 @@ def _entries(
             raise UserError(
                 f"chain of {chain.problem_id}: {len(soft.ids)} tokens, {len(tokens)} in the task"
             )
-        ids[:-1], probabilities[:-1] = soft.ids, soft.probabilities
+        # Servers round: what they list may sum to a little more than 1.
+        mass = np.maximum(soft.probabilities.sum(axis=1, keepdims=True), 1.0)
+        ids[:-1], probabilities[:-1] = soft.ids, soft.probabilities / mass
     return quantised.encoded(ids, probabilities)
 
 
