@@ -80,7 +80,8 @@ def training(
     wide = {
         name: row(lengths.inputs if name.startswith("encoder") else lengths.targets)
         for name in update.FEATURES
-        if name != "decoder_loss_weights"  # of few styles; as large as the targets
+        # Of few styles: weights as large as the targets, soft labels that are k times as large.
+        if name != "decoder_loss_weights" and "soft" not in name
     }
     run = update.compile_update(config, settings, mesh, shapes)
     made = _compiled("training", run, (shapes, wide), {}, mesh)

@@ -187,7 +187,7 @@ def test_validation_counts_every_token_once(tmp_path):
     settings = dataclasses.replace(SETTINGS, train_steps=2, eval_period=2)
     outcome, log = fit(tmp_path, settings=settings, validation=lambda: batches)
     params = outcome.state.params
-    total = sum(np.array(sums_of(params, b, b["decoder_loss_weights"])) for b in batches)
+    total = sum(np.array(sums_of(params, b, b["decoder_loss_weights"])[:3]) for b in batches)
     np.testing.assert_allclose(log.values("validation_loss"), [total[0] / total[1]], rtol=1e-5)
     assert outcome.metrics["validation_loss"] == log.values("validation_loss")[0]
 
