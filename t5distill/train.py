@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from t5distill.feed import Feed
     from t5distill.student.config import T5Config
+    from t5distill.student.on_policy import OnPolicy
     from t5distill.student.settings import Settings
     from t5distill.student.update import Teacher
 
@@ -75,25 +76,12 @@ def train(
 
     from t5distill.metrics_writer import MetricsWriter
     from t5distill.student import checkpoints, sharding, trainer
-    from t5distill.student.on_policy import OnPolicy
 
     # --- devices, data, and what is written down before the first step
     mesh = sharding.make_mesh(model_parallelism)
     feed.check(model, mesh)
     teacher = _teacher(teacher_checkpoint, model, feed, mesh) if teacher_checkpoint else None
-    rewrite = None
-    if settings.on_policy_share > 0:
-        if feed.pack:
-            raise UserError(
-                f"ON_POLICY_SHARE is {settings.on_policy_share} and PACK True; a student continues "
-                "rows of one example, wanted PACK = False"
-            )
-        rewrite = OnPolicy(
-            config=model,
-            share=settings.on_policy_share,
-            seed=settings.random_seed,
-            mesh=mesh,
-        )
+    rewrite = _own_texts(settings, model, feed, mesh) if settings.on_policy_share > 0 else None
     leads = jax.process_index() == 0
     if leads:
         feed.save_vocabulary(model_dir)
@@ -168,6 +156,19 @@ def _teacher(path: str, model: T5Config, feed: Feed, mesh: Mesh) -> Teacher:
     except UserError as e:
         raise UserError(f"TEACHER_CHECKPOINT_PATH: {e}") from e
     return Teacher(loaded.config, loaded.params)
+
+
+def _own_texts(settings: Settings, model: T5Config, feed: Feed, mesh: Mesh) -> OnPolicy:
+    """Return what has the student write targets itself; raise UserError where it cannot."""
+    from t5distill.student.on_policy import OnPolicy
+
+    share = settings.on_policy_share
+    if feed.pack:
+        raise UserError(
+            f"ON_POLICY_SHARE is {share} and PACK True; a student continues rows of one example, "
+            "wanted PACK = False"
+        )
+    return OnPolicy(config=model, share=share, seed=settings.random_seed, mesh=mesh)
 
 
 if __name__ == "__main__":
