@@ -137,6 +137,7 @@ class Capturer:
         """Yield the chains with what the teacher would have written at each of their tokens."""
         import numpy as np
 
+        from t5distill.student.scheduler import padded
         from t5distill.student.top_tokens import top_tokens
 
         teacher = self.teacher
@@ -146,7 +147,9 @@ class Capturer:
         if teacher.mesh is not None:
             count += -count % teacher.mesh.shape["data"]
         rows = [[teacher.encode(text) for text in column] for column in zip(*texts, strict=True)]
-        inputs, targets = (_padded(column, count) for column in rows)
+        longest = [max(map(len, column)) for column in rows]
+        widths = [length + -length % _WIDTH for length in longest]
+        inputs, targets = (padded(*of) for of in zip(rows, (count, count), widths, strict=True))
         most = min(
             self.args.top + _SPARE * (self.args.vocab is not None), teacher.config.vocab_size
         )
@@ -154,8 +157,8 @@ class Capturer:
         ids, values, own = map(np.asarray, found)
         for i, (_, chain) in enumerate(pairs):
             tokens = rows[1][i]
-            place = slice(0, len(tokens))
-            yield self._with(chain, texts[i][1], tokens, ids[i][place], values[i][place], own[i])
+            count = len(tokens)
+            yield self._with(chain, texts[i][1], tokens, ids[i][:count], values[i][:count], own[i])
 
     def _with(
         self,
@@ -226,14 +229,3 @@ def _texts(problem: Problem, chain: Chain) -> tuple[str, str]:
 
 def _down(value: float) -> float:
     return math.floor(value * 1e5) / 1e5
-
-
-def _padded(rows: Sequence[list[int]], count: int) -> np.ndarray:
-    """Return rows as int32 `[count, width]`, padded with 0."""
-    import numpy as np
-
-    width = max(map(len, rows))
-    padded = np.zeros((count, width + -width % _WIDTH), np.int32)
-    for row, tokens in zip(padded, rows, strict=False):
-        row[: len(tokens)] = tokens
-    return padded

@@ -8,6 +8,7 @@ machine first and copied when it is whole; a reader knows by the file that is co
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import io
 import os
@@ -38,6 +39,28 @@ def place(path: Path) -> pathlib.Path:
     from etils import epath
 
     return cast(pathlib.Path, epath.Path(path))
+
+
+def only_writer(path: Path, busy: str) -> int:
+    """Take the lock that one writing process holds; the kernel gives it back when that ends.
+
+    Args:
+      path: what is written, on this machine; the lock lies beside it, `PATH.lock`.
+      busy: what to say where another process has it.
+
+    Returns:
+      an open descriptor.
+    """
+    try:
+        handle = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as e:
+        raise UserError(f"{path}: cannot be written here: {e.strerror}") from e
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        os.close(handle)
+        raise UserError(f"{path}: {busy}") from e
+    return handle
 
 
 @contextlib.contextmanager

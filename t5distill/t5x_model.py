@@ -37,7 +37,7 @@ class SoftModel(models.EncoderDecoderModel):
         """
         if dropout_rng is None:
             return super().loss_fn(params, batch, dropout_rng)
-        if "decoder_soft_ids" not in batch:
+        if losses.SOFT_IDS not in batch:
             raise UserError(
                 f"LOSS '{self._objective.loss}' compares with a teacher, but the task has no soft "
                 "labels; take one of a soft style, e.g. gsm8k_cot_soft_TEACHER"
@@ -47,15 +47,18 @@ class SoftModel(models.EncoderDecoderModel):
             self._loss_normalizing_factor, batch
         )
         rows = losses.batch_rows(dict(batch), None)
-        costs = self._objective.costs(
-            logits.astype("float32"), Target(rows.tokens, rows.soft)
-        )  # fmt: skip
-        sums = losses.total(costs, rows.weights if weights is None else weights)
+        weights = rows.weights if weights is None else weights
+        target = Target(rows.tokens, rows.soft)
+        sums = losses.total(self._objective.costs(logits.astype("float32"), target), weights)
         loss = sums.loss if factor is None else sums.loss / factor
         metrics = self._compute_metrics(
             logits=logits, targets=rows.tokens, mask=weights, loss=loss, segment_ids=_packed(batch)
         )
-        return loss, {**metrics, **_of_teacher(sums)}
+        of_teacher = {
+            name: clu.metrics.Average(total=x, count=n)
+            for name, (x, n) in sums.of_teacher().items()
+        }
+        return loss, {**metrics, **of_teacher}
 
 
 def _packed(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -64,15 +67,3 @@ def _packed(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     segments = {k.removesuffix(end): v for k, v in batch.items() if k.endswith(end)}
     names = ("encoder_input_tokens", "decoder_target_tokens")
     return segments or {name: batch[name] != 0 for name in names}
-
-
-def _of_teacher(sums: losses.LossSums) -> dict[str, clu.metrics.Metric]:
-    """Return the metrics that only soft labels have, under the own engine's names."""
-    per = {
-        "hard_loss": (sums.hard, sums.weight),
-        "soft_loss": (sums.soft, sums.softened),
-        "soft_share": (sums.softened, sums.weight),
-        "teacher_entropy": (sums.entropy, sums.softened),
-        "teacher_agreement": (sums.agreement, sums.softened),
-    }
-    return {name: clu.metrics.Average(total=x, count=n) for name, (x, n) in per.items()}

@@ -28,7 +28,7 @@ def soften(dataset: tf.data.Dataset, *, style: str, vocab: str) -> tf.data.Datas
 
     Returns:
       the examples with `soft_ids` and `soft_values`, int32 `[k * (length + 1)]`, as
-      `formats.quantised` says; the end of sequence has none.
+      `formats.quantised` says; the end of sequence has entries of a white-box teacher only.
     """
 
     def entries(chain: bytes, text: bytes, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,29 +56,28 @@ def _entries(
     found = formats.style(style)
     assert found.soft is not None
     method, k = found.soft
-    ids = np.zeros((len(tokens) + 1, k), np.int32)
-    probabilities = np.zeros((len(tokens) + 1, k))
+    whole = [*tokens.tolist(), vocabularies.EOS_ID]
+    ids = np.zeros((len(whole), k), np.int32)
+    probabilities = np.zeros((len(whole), k))
     chain = records.from_object(Chain, json.loads(chain_json)) if chain_json else None
     if chain is not None and found.needs_chain and not _is_gold(chain):
         try:
             if captured.is_captured(chain):
                 # A white-box teacher says when it would have ended, too.
-                whole = [*tokens.tolist(), vocabularies.EOS_ID]
                 soft = captured.rows(chain, whole, k=k)
-                return quantised.encoded(soft.ids, soft.probabilities)
-            soft = alignment.align(text, chain, vocabularies.load(vocab), method=method, k=k)
+            else:
+                soft = alignment.align(text, chain, vocabularies.load(vocab), method=method, k=k)
+                if len(soft.ids) != len(tokens):
+                    raise ValueError(f"{len(soft.ids)} tokens, {len(tokens)} in the task")
         except ValueError as e:
             raise UserError(
                 f"chain of {chain.problem_id}, sample {chain.sample}: {e}; curate the set again "
                 f"with --soft-labels {k}"
             ) from e
-        if len(soft.ids) != len(tokens):
-            raise UserError(
-                f"chain of {chain.problem_id}: {len(soft.ids)} tokens, {len(tokens)} in the task"
-            )
-        # Servers round: what they list may sum to a little more than 1.
+        # Rounded, what a teacher lists may sum to a little more than 1.
         mass = np.maximum(soft.probabilities.sum(axis=1, keepdims=True), 1.0)
-        ids[:-1], probabilities[:-1] = soft.ids, soft.probabilities / mass
+        count = len(soft.ids)
+        ids[:count], probabilities[:count] = soft.ids, soft.probabilities / mass
     return quantised.encoded(ids, probabilities)
 
 

@@ -8,7 +8,6 @@ OUT.lock      held by the one process that writes
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -95,16 +94,12 @@ class Captures:
         if places.is_remote(self.out):
             yield
             return
-        path = self.out.with_name(f"{self.out.name}.lock")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+            self.out.parent.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise UserError(f"{self.out}: cannot be written here: {e.strerror}") from e
+        handle = places.only_writer(self.out, "another process is writing it")
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
-        except BlockingIOError as e:
-            raise UserError(f"{self.out}: another process is writing it") from e
         finally:
             os.close(handle)

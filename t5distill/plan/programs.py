@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from t5distill.plan import counting
-from t5distill.student import loop, network, sharding, slots, update
+from t5distill.student import loop, losses, network, sharding, slots, update
 from t5distill.student.config import T5Config
 from t5distill.student.sampling import Sampling
 from t5distill.student.scheduler import FIRST_RING, STEPS, width_bucket
@@ -81,7 +81,7 @@ def training(
         name: row(lengths.inputs if name.startswith("encoder") else lengths.targets)
         for name in update.FEATURES
         # Of few styles: weights as large as the targets, soft labels that are k times as large.
-        if name != "decoder_loss_weights" and "soft" not in name
+        if name not in ("decoder_loss_weights", *losses.SOFT_FEATURES)
     }
     run = update.compile_update(config, settings, mesh, shapes)
     made = _compiled("training", run, (shapes, wide), {}, mesh)

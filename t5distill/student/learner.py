@@ -15,11 +15,11 @@ from t5distill.formats import quantised
 from t5distill.student import sharding, update
 from t5distill.student.config import T5Config
 from t5distill.student.divergences import DIVERGENCES
+from t5distill.student.losses import SOFT_IDS
 from t5distill.student.settings import Settings
 from t5distill.student.update import FEATURES, State, Teacher
 
 Batch = dict[str, np.ndarray]
-SOFT = "decoder_soft_ids"
 
 
 class Learner:
@@ -58,13 +58,13 @@ class Learner:
 
 def _check_soft(batch: Batch, loss: str, vocab_size: int) -> None:
     """Raise UserError where a batch has no soft labels, or those of another vocabulary."""
-    if SOFT not in batch:
+    if SOFT_IDS not in batch:
         raise UserError(
             f"LOSS '{loss}' compares with a teacher, but the task has no soft labels; take one of "
             "a soft style, e.g. gsm8k_cot_soft_TEACHER, or give TEACHER_CHECKPOINT_PATH"
         )
     # A gather would not say so.
-    greatest = int(quantised.ids(batch[SOFT]).max(initial=0))
+    greatest = int(quantised.ids(batch[SOFT_IDS]).max(initial=0))
     if greatest >= vocab_size:
         raise UserError(
             f"a soft label is token {greatest}, the student has {vocab_size}; they were made for "

@@ -26,6 +26,9 @@ from t5distill.student.products import product
 CHUNK_ROWS = 512
 CHUNK_LOGITS = 1024 * 1024
 
+# Arrays of a batch, `[batch, length * k]`, where the task has soft labels (`formats.quantised`).
+SOFT_IDS, SOFT_VALUES = SOFT_FEATURES = ("decoder_soft_ids", "decoder_soft_values")
+
 NORMALIZING_FACTORS = (
     "NUM_REAL_TARGET_TOKENS",
     "NUM_TOTAL_TARGET_TOKENS",
@@ -56,21 +59,27 @@ class LossSums(NamedTuple):
     entropy: jax.Array | None = None
     agreement: jax.Array | None = None
 
-    def means(self) -> dict[str, jax.Array]:
-        """Return the metrics of a batch, each over the tokens that it is about."""
-        weight = jnp.maximum(self.weight, 1e-9)
-        metrics = {"loss": self.loss / weight, "token_accuracy": self.correct / weight}
+    def of_teacher(self) -> dict[str, tuple[jax.Array, jax.Array]]:
+        """Return the metrics that only a teacher gives, each as a sum and what it is divided by."""
         if self.softened is None:
-            return metrics
+            return {}
         per = {
-            "hard_loss": (self.hard, weight),
+            "hard_loss": (self.hard, self.weight),
             "soft_loss": (self.soft, self.softened),
-            "soft_share": (self.softened, weight),
+            "soft_share": (self.softened, self.weight),
             "teacher_entropy": (self.entropy, self.softened),
             "teacher_agreement": (self.agreement, self.softened),
         }
-        parts = {k: (x, y) for k, (x, y) in per.items() if x is not None}
-        return {**metrics, **{k: x / jnp.maximum(y, 1e-9) for k, (x, y) in parts.items()}}
+        return {name: (x, y) for name, (x, y) in per.items() if x is not None}
+
+    def means(self) -> dict[str, jax.Array]:
+        """Return the metrics of a batch, each over the tokens that it is about."""
+        per = {
+            "loss": (self.loss, self.weight),
+            "token_accuracy": (self.correct, self.weight),
+            **self.of_teacher(),
+        }
+        return {name: x / jnp.maximum(y, 1e-9) for name, (x, y) in per.items()}
 
 
 class Rows(NamedTuple):
@@ -245,18 +254,17 @@ def batch_rows(
     """Return what the loss reads of a batch of model features.
 
     Args:
-      batch: `decoder_target_tokens` `[batch, length]`, and where the task has soft labels
-        `decoder_soft_ids` and `decoder_soft_values` `[batch, length * k]` (`formats.quantised`).
+      batch: `decoder_target_tokens` `[batch, length]`, and perhaps `SOFT_FEATURES`.
       normalizing: as for `token_weights`.
       teacher: last states of a white-box teacher, which then count and not the soft labels.
     """
     tokens = batch["decoder_target_tokens"]
     soft = None
-    if teacher is None and "decoder_soft_ids" in batch:
+    if teacher is None and SOFT_IDS in batch:
         shape = (*tokens.shape, -1)
         soft = Soft(
-            quantised.ids(batch["decoder_soft_ids"]).reshape(shape),
-            quantised.probabilities(batch["decoder_soft_values"], jnp.exp).reshape(shape),
+            quantised.ids(batch[SOFT_IDS]).reshape(shape),
+            quantised.probabilities(batch[SOFT_VALUES], jnp.exp).reshape(shape),
         )
     return Rows(tokens, token_weights(batch, normalizing), soft, teacher)
 

@@ -21,6 +21,7 @@ from t5distill.errors import UserError
 from t5distill.student import checkpoints, sharding, update
 from t5distill.student.config import T5Config
 from t5distill.student.learner import Learner
+from t5distill.student.losses import SOFT_FEATURES
 from t5distill.student.settings import Settings
 from t5distill.student.update import FEATURES, State, Teacher
 
@@ -68,7 +69,8 @@ def fit(
       settings: lengths, loss, optimizer and periods.
       directory: MODEL_DIR.
       batches: from a step to the batches that follow it, this process's rows of each
-        (`sharding.data_layout`): int32 arrays `[rows, length]` under the names of `FEATURES`.
+        (`sharding.data_layout`): int32 arrays `[rows, length]` under the names of `FEATURES`
+        (of soft labels `[rows, length * k]`).
       mesh: as `sharding.make_mesh` returns; by default all devices along `data`.
       record: what config.json holds beside the model.
       initial: from a tree of shapes with shardings to initial parameters; random by default. A
@@ -287,7 +289,7 @@ class Examiner:
         rows = len(batch["decoder_target_tokens"])
         missing = -rows % shards
         # Measured is plain cross-entropy, so that losses compare whatever a student learns from.
-        read = [k for k in FEATURES if k in batch and "soft" not in k]
+        read = [k for k in FEATURES if k in batch and k not in SOFT_FEATURES]
         whole = {k: np.pad(batch[k], ((0, missing), (0, 0))) for k in read}
         whole.setdefault("decoder_loss_weights", whole["decoder_target_tokens"] > 0)
         return sharding.global_batch(self.mesh, whole)

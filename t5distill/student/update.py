@@ -26,8 +26,7 @@ FEATURES = (
     "decoder_loss_weights",
     "encoder_segment_ids",
     "decoder_segment_ids",
-    "decoder_soft_ids",
-    "decoder_soft_values",
+    *losses.SOFT_FEATURES,
 )
 
 

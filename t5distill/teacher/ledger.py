@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import fcntl
 import json
 import os
-import pathlib
 import queue
 import sqlite3
 import threading
@@ -29,6 +27,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from t5distill import places
 from t5distill.errors import UserError
 from t5distill.teacher.rescue import Rescue
 from t5distill.teacher.schema import connect, local, reading
@@ -108,7 +107,9 @@ class Ledger:
         """
         self.path = local(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _exclusive(self.path)
+        self._lock = places.only_writer(
+            self.path, "another process writes to this ledger; wait or stop it"
+        )
         try:
             self._database = connect(self.path)
             self._rescue = Rescue(self.path.with_name(self.path.name + ".rescue"), rescue_bytes)
@@ -300,17 +301,3 @@ def _row(answer: Answer, attempt: int | None) -> tuple[Any, ...]:
     """Return an answer as a row of its table; one without an attempt was made elsewhere."""
     tokens = answer.tokens and json.dumps(answer.tokens)
     return answer.key, attempt, answer.text, answer.finish_reason, tokens
-
-
-def _exclusive(path: pathlib.Path) -> int:
-    """Take the lock that one writing process holds; the kernel gives it back when that ends."""
-    try:
-        handle = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as e:
-        raise UserError(f"{path}: cannot be written here: {e.strerror}") from e
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-        os.close(handle)
-        raise UserError(f"{path}: another process writes to this ledger; wait or stop it") from e
-    return handle

@@ -10,20 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from benchmarks.alignment import edit_distance
 from t5distill.curate import alignment
 from t5distill.curate.alignment.dtw import warp
 from t5distill.curate.alignment.edit_distance import distances
 from t5distill.formats.standin import SENTENCES
 from t5distill.formats.vocabulary import ByteVocabulary
-
-
-def levenshtein(one, other):
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one):
-        last, row = row, [i + 1]
-        for j, b in enumerate(other):
-            row.append(min(last[j + 1] + 1, row[j] + 1, last[j] + (a != b)))
-    return row[-1]
 
 
 def mapped(cost):
@@ -52,7 +44,7 @@ def reference(chain, text, vocabulary):
     while not tokens[-1]["text"].strip():
         tokens = tokens[:-1]
     pieces = [vocabulary.piece(i) for i in vocabulary.encode(text)]
-    cost = [[levenshtein(t["text"].replace(" ", ""), p.replace("▁", "")) for p in pieces]
+    cost = [[edit_distance(t["text"].replace(" ", ""), p.replace("▁", "")) for p in pieces]
             for t in tokens]  # fmt: skip
     found = []
     for piece, rows in zip(pieces, mapped(cost), strict=True):
@@ -72,7 +64,7 @@ def reference(chain, text, vocabulary):
 @hypothesis.given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=30))
 def test_distances(pairs):
     got = distances([a for a, _ in pairs], [b for _, b in pairs])
-    assert got.tolist() == [levenshtein(a, b) for a, b in pairs]
+    assert got.tolist() == [edit_distance(a, b) for a, b in pairs]
 
 
 @hypothesis.given(

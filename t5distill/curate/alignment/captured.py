@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from t5distill.curate.alignment import steps
 from t5distill.curate.alignment.targets import CASES, SoftTargets
 from t5distill.records import Chain
 
 KEY = "soft"
 _PARTS = ("tokens", "ids", "logprobs")
 _MOST_TOKENS = 1 << 24
-_ROUNDING = 1e-3
 
 
 def is_captured(chain: Chain) -> bool:
@@ -99,11 +99,8 @@ def _check_row(ids: Any, values: Any, k: int) -> None:
     if not all(map(_is_id, ids)) or len(set(ids)) != len(ids):
         raise ValueError(f"ids {ids}, wanted different tokens")
     for value in values:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not -math.inf < value <= 1e-6:
+        if not steps.is_logprob(value):
             raise ValueError(f"log-probability {value!r}, wanted a number from -inf to 0")
     if values != sorted(values, reverse=True):
         raise ValueError("the likeliest is not first")
-    mass = sum(math.exp(value) for value in values)
-    if mass > 1 + _ROUNDING:
-        raise ValueError(f"probabilities sum to {mass:.4f}, wanted at most 1")
+    steps.check_mass(sum(map(math.exp, values)))

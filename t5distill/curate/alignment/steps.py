@@ -116,6 +116,19 @@ def check(chain: Chain, k: int) -> None:
             raise ValueError(f"token {i} ({str(token['text'])[:40]!r}): {e}") from e
 
 
+def check_mass(mass: float) -> None:
+    """Raise ValueError where probabilities sum to more than rounding explains."""
+    if mass > 1 + _ROUNDING:
+        raise ValueError(f"probabilities sum to {mass:.4f}, wanted at most 1")
+
+
+def is_logprob(value: Any) -> bool:
+    """Return whether a value is a finite log-probability, rounding allowed for."""
+    # JSON's true is a number for Python. No comparison with NaN holds.
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and -math.inf < value <= 1e-6
+
+
 def _check_token(text: Any, top: Any, k: int) -> None:
     """Raise ValueError with what is wrong with one token's alternatives."""
     if not isinstance(text, str) or not isinstance(top, list):
@@ -135,8 +148,7 @@ def _check_token(text: Any, top: Any, k: int) -> None:
             continue
         values[other] = logprob
         mass += math.exp(logprob)
-    if mass > 1 + _ROUNDING:
-        raise ValueError(f"probabilities sum to {mass:.4f}, wanted at most 1")
+    check_mass(mass)
     _check_count(text, [(str(other), float(logprob)) for other, logprob in top], k)
 
 
@@ -145,10 +157,9 @@ def _pair(pair: Any) -> tuple[str, float]:
     if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], str):
         raise ValueError(f"{pair!r} is an alternative, wanted [text, logprob]")
     other, logprob = pair
-    # JSON's true is a number for Python. No comparison with NaN holds.
     if isinstance(logprob, bool) or not isinstance(logprob, int | float):
         raise ValueError(f"{other!r} has log-probability {logprob!r}, wanted a number")
-    if not -math.inf < logprob <= 1e-6:
+    if not is_logprob(logprob):
         raise ValueError(f"{other!r} has log-probability {logprob}, wanted one from -inf to 0")
     return other, logprob
 
