@@ -74,3 +74,38 @@ def paired_bootstrap(
     means = (counts[:, 2] - counts[:, 0]) / n
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval((better - worse) / n, float(low), float(high))
+
+
+def over_seeds(values: np.ndarray) -> Interval:
+    """Return the mean over students and problems, with a 95 % interval that counts both.
+
+    Another seed gives another student, another test set other problems; a claim about a method is
+    about neither. Every student answers every problem, so the mean varies with both: half of the
+    interval is the root of the squared halves of the t-intervals of the S students' means and of
+    the n problems' means. What is left over counts in both, which makes it a little too wide.
+
+    Args:
+      values: correct (1) or not (0), or the difference of two methods (-1, 0, 1), of the student
+        of seed s on problem i, `[S, n]`, S at least 2.
+
+    Raises:
+      ValueError: fewer than two seeds or problems.
+    """
+    from scipy import stats
+
+    values = np.asarray(values, np.float64)
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise ValueError(f"{values.shape}: wanted [seeds, problems], two of each at least")
+    seeds, problems = values.shape
+    parts = (
+        values.mean(axis=1).var(ddof=1) / seeds,
+        values.mean(axis=0).var(ddof=1) / problems,
+    )
+    mean = float(values.mean())
+    half = math.hypot(
+        *(
+            float(stats.t.ppf(0.975, count - 1)) * math.sqrt(part)
+            for part, count in zip(parts, (seeds, problems), strict=True)
+        )
+    )
+    return Interval(mean, mean - half, mean + half)

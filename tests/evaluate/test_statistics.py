@@ -4,7 +4,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t5distill.evaluate.statistics import paired_bootstrap, wilson
+from t5distill.evaluate.statistics import over_seeds, paired_bootstrap, wilson
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -53,3 +53,36 @@ def test_paired_bootstrap_of_equal_runs_is_zero():
 def test_paired_bootstrap_refuses_what_is_not_paired(sides):
     with pytest.raises(ValueError, match="not pairs"):
         paired_bootstrap(*sides)
+
+
+def test_over_seeds_is_the_t_interval_where_only_seeds_differ():
+    means = np.array([0.3, 0.5, 0.4, 0.45])
+    ours = over_seeds(np.repeat(means[:, None], 1000, axis=1))
+    theirs = scipy.stats.ttest_1samp(means, 0).confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-9)
+
+
+def test_over_seeds_is_the_t_interval_where_only_problems_differ():
+    right = np.random.default_rng(0).random(300) < 0.4
+    ours = over_seeds(np.stack([right] * 3))
+    theirs = scipy.stats.ttest_1samp(right.astype(float), 0).confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed_sd, problem_sd", [(0.0, 2.0), (0.5, 1.0), (1.0, 0.3), (2.0, 2.0)])
+def test_over_seeds_covers_the_truth_as_often_as_it_says(seed_sd, problem_sd):
+    """Students and problems drawn anew each time; the truth is known."""
+    rng = np.random.default_rng(7)
+    covered = 0
+    for _ in range(600):
+        seeds, problems = rng.normal(0, seed_sd, 3), rng.normal(0, problem_sd, 500)
+        logits = seeds[:, None] + problems[None, :]
+        found = over_seeds(rng.random((3, 500)) < 1 / (1 + np.exp(-logits)))
+        covered += found.low <= 0.5 <= found.high  # by symmetry
+    assert covered / 600 > 0.93
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (3, 1), (4,)])
+def test_over_seeds_refuses_a_single_seed(shape):
+    with pytest.raises(ValueError, match="two of each"):
+        over_seeds(np.zeros(shape))
