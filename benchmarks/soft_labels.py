@@ -42,8 +42,9 @@ ARMS = tuple(
     for name in (BASE, "match_distribution", "white_box", "gkd")
 )
 TAUGHT_BY_T5 = ("white_box", "gkd")
-# Four times the student's parameters.
-LARGER = {"EMB_DIM": 128, "HEAD_DIM": 32, "MLP_DIM": 384}
+# Four times the student's parameters; it needs more updates than the student to solve anything.
+LARGER = {"EMB_DIM": 128, "HEAD_DIM": 32, "MLP_DIM": 384, "LEARNING_RATE": 1e-2}
+TEACHER_STEPS = 3000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,7 +109,7 @@ def _teacher(work: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train the white-box teacher; return its row."""
     arm = Arm("teacher", f"embedded_{BASE}", (TASK,))
     students = Students(work, work, args.seed)
-    macros = _macros(args, students, work / "teacher")
+    macros = {"TRAIN_STEPS": TEACHER_STEPS, **_macros(args, students, work / "teacher")}
     if not checkpoints.steps(work / "teacher"):
         run_gin("train", students, arm, **LARGER, **macros)
     report: dict[str, Any] = {"rows": {}}

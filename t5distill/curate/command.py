@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from t5distill.verify import execution
@@ -78,7 +78,16 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         help="leave out a chain with the same calculation as another of its problem and words that "
         "are alike by this share; 2 leaves out equal texts only (default: 0.8)",
     )
+    add(
+        "--share",
+        type=float,
+        default=1.0,
+        metavar="P",
+        help="only chains of this share of the problems; a smaller share's are among a larger's "
+        "(default: 1)",
+    )
     add("--keep-wrong-steps", action="store_true", help="keep right chains with a false equation")
+    add("--keep-wrong", action="store_true", help="keep wrong chains, to see what filtering gains")
     add("--negatives", action="store_true", help="write wrong chains to negatives.jsonl")
     add(
         "--lengths",
@@ -95,6 +104,12 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         "(generate --top-logprobs K), and count what they become in the student's tokens",
     )
     add("--vocab", default="t5", help="the student's: t5, byt5 or mt5 (default: t5)")
+    add(
+        "--name",
+        metavar="NAME",
+        help="stands for the teacher in the set's name, so that sets of one teacher, curated "
+        "differently, lie side by side (default: the teacher)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -108,6 +123,7 @@ def run(args: argparse.Namespace) -> None:
 
     rules = Rules(
         keep_wrong_steps=args.keep_wrong_steps,
+        keep_wrong=args.keep_wrong,
         near=args.near_duplicates,
         per_problem=args.per_problem,
         choose=args.choose,
@@ -119,11 +135,16 @@ def run(args: argparse.Namespace) -> None:
     )
     if args.allow_unsafe:
         execution.allow_unsafe()
+    if not 0.0 < args.share <= 1.0:
+        raise UserError(f"--share {args.share}: wanted more than 0 and at most 1")
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers {args.workers}: wanted at least 1")
     problems = read_problems(args.problems)
     evaluation, against = _evaluation(args.against)
     chains, count = _chains(args, problems)
+    if args.share < 1.0:
+        drawn = _drawn(problems, args.share, seed=args.seed)
+        chains = (chain for chain in chains if chain.problem_id in drawn)
     report, out = curating.curate_set(
         problems,
         chains,
@@ -131,9 +152,10 @@ def run(args: argparse.Namespace) -> None:
         evaluation=evaluation,
         count=count,
         out=args.out,
+        named=args.name,
         sources=[*args.problems, *_sources(args)],
         workers=args.workers or os.cpu_count() or 1,
-        about={"against": against},
+        about={"share_of_problems": args.share, "against": against},
     )
     print(_told(report))
     print(f"\nwrote {out}/kept.jsonl, rejected.jsonl, curation.json")
@@ -147,6 +169,19 @@ def run(args: argparse.Namespace) -> None:
             f"warning: {report['kept_of_evaluation_splits']:,} of its chains answer validation or "
             "test problems; a student that learns them must not be scored there"
         )
+
+
+def _drawn(ids: Iterable[str], share: float, *, seed: int) -> set[str]:
+    """Return about that share of the problems; those of a smaller share are among them.
+
+    Each problem has a number of its own, whichever others there are.
+    """
+    import hashlib
+
+    def number(problem_id: str) -> float:
+        return int.from_bytes(hashlib.sha256(f"{seed} {problem_id}".encode()).digest()[:6]) / 2**48
+
+    return {problem_id for problem_id in ids if number(problem_id) < share}
 
 
 def _soft_task(task: str) -> str:

@@ -56,6 +56,7 @@ def curate_set(
     evaluation: Sequence[Problem] = (),
     count: int | None = None,
     out: str | os.PathLike[str] | None = None,
+    named: str | None = None,
     sources: Sequence[str | os.PathLike[str]] = (),
     workers: int = 1,
     about: Mapping[str, Any] | None = None,
@@ -73,6 +74,7 @@ def curate_set(
       count: how many chains there are at most, where they come in order of problem and sample;
         None where their order is any, and then they are put in order on the disk.
       out: folder of the JSON files; by default under the data directory.
+      named: stands for the teacher in the set's name.
       sources: files that the chains came from, for the manifest.
       workers: processes.
       about: further fields of the report.
@@ -92,7 +94,7 @@ def curate_set(
         about["isolation"] = execution.isolation()
     if rules.soft_labels:
         vocabulary.load(rules.vocab)  # raises here, and not in a worker process
-    name = tfds_writer.set_name(*kinds)
+    name = tfds_writer.set_name(*kinds[:2], named or kinds[2])
     tfds_writer.check_name(name)
     directory = places.place(out) if out else data_dir() / "chains" / name
     tally = Tally()

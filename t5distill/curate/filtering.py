@@ -61,6 +61,7 @@ class Rules:
 
     Attributes:
       keep_wrong_steps: keep right chains with a false equation in them.
+      keep_wrong: keep chains with a wrong answer as if they were right.
       near: similarity (0 to 1) from which chains of a problem are near duplicates; above 1 only
         equal texts are.
       per_problem: the most chains of one problem, or None.
@@ -74,6 +75,7 @@ class Rules:
     """
 
     keep_wrong_steps: bool = False
+    keep_wrong: bool = False
     near: float = 0.8
     per_problem: int | None = None
     choose: str = "first"
@@ -90,6 +92,8 @@ class Rules:
             )
         if not self.near > 0:
             raise UserError(f"near duplicates are {self.near} alike, wanted a share above 0")
+        if self.keep_wrong and self.negatives:
+            raise UserError("wrong chains are either kept or negatives (--keep-wrong, --negatives)")
         if self.per_problem is not None and self.per_problem < 1:
             raise UserError(f"{self.per_problem} chains of a problem, wanted at least 1")
         if self.lengths and min(self.lengths) < 2:
@@ -167,10 +171,12 @@ class Filter:
             detail = "Another question begins before the answer."
             verdict = dataclasses.replace(verdict, outcome="no_answer", detail=detail)
         chain = _shortened(dataclasses.replace(chain, verdict=verdict.outcome), text)
-        negative = self._rules.negatives and verdict.outcome == "wrong"
-        if verdict.outcome != "correct" and not negative:
+        wrong = verdict.outcome == "wrong"
+        negative = self._rules.negatives and wrong
+        if verdict.outcome != "correct" and not negative and not (self._rules.keep_wrong and wrong):
             return Decided(_rejected(chain, str(verdict.outcome), verdict.detail), REJECTED, None)
-        if not negative and (found := self._flaw(problem, text, chain.style)):
+        # What is kept although it is wrong has its flaw anyway.
+        if not wrong and (found := self._flaw(problem, text, chain.style)):
             return Decided(_rejected(chain, *found), REJECTED, None)
         tokens, found = self._length(problem, chain)
         found = found or overlap or self._overlap.of_text(text)

@@ -109,6 +109,47 @@ def test_wrong_chains_as_negatives():
     ]
 
 
+def test_wrong_chains_can_be_kept():
+    decided = Filter(Rules(keep_wrong=True)).decide(
+        PROBLEMS["p1"], [CHAINS[name] for name in ("kept", "wrong", "no_answer", "wrong_step")]
+    )
+    assert [(d.fate, d.chain.verdict, d.chain.meta.get("reason")) for d in decided] == [
+        (KEPT, "correct", None),
+        (KEPT, "wrong", None),
+        ("rejected", "no_answer", "no_answer"),
+        ("rejected", "correct", "wrong_step"),
+    ]
+    with pytest.raises(UserError, match="either kept or negatives"):
+        Rules(keep_wrong=True, negatives=True)
+
+
+def test_shares_of_the_problems_lie_in_each_other_beside_the_whole(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("T5DISTILL_DATA_DIR", str(tmp_path))
+    write_jsonl(tmp_path / "train.jsonl", [problem(i) for i in range(400)])
+    texts = [chain(i, f"{i} + 5 = {i + 5}. The answer is {i + 5}.") for i in range(400)]
+    write_jsonl(tmp_path / "chains.jsonl", texts)
+    command = ["curate", "--problems", str(tmp_path / "train.jsonl")]
+    command += ["--chains", str(tmp_path / "chains.jsonl")]
+    kept = {}
+    for name, options in {
+        "somebody": [],
+        "half": ["--share", "0.5", "--name", "half"],
+        "tenth": ["--share", "0.1", "--name", "tenth"],
+        "other": ["--share", "0.1", "--seed", "1", "--name", "other"],
+    }.items():
+        assert main([*command, *options]) == 0
+        found = tmp_path / f"chains/toy_cot_{name}"
+        kept[name] = {c.problem_id for c in read_jsonl(Chain, found / "kept.jsonl")}
+        assert json.loads((found / "curation.json").read_text())["kept"] == len(kept[name])
+        assert (tmp_path / f"tfds/toy_cot_{name}/1.0.0/manifest.json").is_file()
+    assert len(kept["somebody"]) == 400
+    # Binomial: five standard deviations to either side.
+    assert 150 < len(kept["half"]) < 250 and 10 < len(kept["tenth"]) < 70
+    assert kept["tenth"] < kept["half"] < kept["somebody"] and kept["other"] != kept["tenth"]
+    assert main([*command, "--share", "0"]) == 2
+    assert "wanted more than 0" in capsys.readouterr().err
+
+
 def test_log_probabilities_are_cut_with_their_text():
     words = [
         "1",
