@@ -31,7 +31,6 @@ from benchmarks.studies import (
     train_vocabulary,
 )
 from t5distill.quickstart import training
-from t5distill.student import checkpoints
 from t5distill.teacher.loopback import LoopbackProcess
 
 TASK = f"embedded_cot_{TEACHER}"
@@ -110,8 +109,7 @@ def _teacher(work: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     arm = Arm("teacher", f"embedded_{BASE}", (TASK,))
     students = Students(work, work, args.seed)
     macros = {"TRAIN_STEPS": TEACHER_STEPS, **_macros(args, students, work / "teacher")}
-    if not checkpoints.steps(work / "teacher"):
-        run_gin("train", students, arm, **LARGER, **macros)
+    run_gin("train", students, arm, **LARGER, **macros)
     report: dict[str, Any] = {"rows": {}}
     decode(students, arm, TASK, "teacher", report)
     return report["rows"]

@@ -15,6 +15,10 @@ from t5distill.errors import UserError
 
 COMMANDS = {
     "quickstart": ("t5distill.quickstart", "the whole corridor on embedded problems, in minutes"),
+    "reproduce": (
+        "t5distill.reproduce.command",
+        "all stages of a recipe, from problems to a report",
+    ),
     "prepare": ("t5distill.problems.prepare", "official benchmark files to problems"),
     "generate": ("t5distill.teacher.command", "ask a teacher for chains, paid for once"),
     "ledger": ("t5distill.teacher.ledger_command", "what a ledger holds; export, import"),
@@ -31,7 +35,7 @@ COMMANDS = {
 }
 
 # Commands that keep what they have done.
-RESUMED = ("quickstart", "generate", "capture", "train", "infer", "eval")
+RESUMED = ("quickstart", "reproduce", "generate", "capture", "train", "infer", "eval")
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:

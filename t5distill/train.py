@@ -118,6 +118,7 @@ def train(
             model_dir,
             record,
             config=gin.operative_config_str(),
+            parameters=sum(x.size for x in jax.tree.leaves(outcome.state.params)),
             metrics=outcome.metrics,
             stopped=outcome.stopped,
         )

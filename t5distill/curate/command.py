@@ -78,6 +78,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         help="leave out a chain with the same calculation as another of its problem and words that "
         "are alike by this share; 2 leaves out equal texts only (default: 0.8)",
     )
+    add("--samples", type=int, metavar="N", help="only each problem's first N samples")
     add(
         "--share",
         type=float,
@@ -135,6 +136,8 @@ def run(args: argparse.Namespace) -> None:
     )
     if args.allow_unsafe:
         execution.allow_unsafe()
+    if args.samples is not None and args.samples < 1:
+        raise UserError(f"--samples {args.samples}: wanted at least 1")
     if not 0.0 < args.share <= 1.0:
         raise UserError(f"--share {args.share}: wanted more than 0 and at most 1")
     if args.workers is not None and args.workers < 1:
@@ -142,6 +145,8 @@ def run(args: argparse.Namespace) -> None:
     problems = read_problems(args.problems)
     evaluation, against = _evaluation(args.against)
     chains, count = _chains(args, problems)
+    if args.samples is not None:
+        chains = (chain for chain in chains if chain.sample < args.samples)
     if args.share < 1.0:
         drawn = _drawn(problems, args.share, seed=args.seed)
         chains = (chain for chain in chains if chain.problem_id in drawn)
@@ -155,7 +160,7 @@ def run(args: argparse.Namespace) -> None:
         named=args.name,
         sources=[*args.problems, *_sources(args)],
         workers=args.workers or os.cpu_count() or 1,
-        about={"share_of_problems": args.share, "against": against},
+        about={"share": args.share, "samples": args.samples, "against": against},
     )
     print(_told(report))
     print(f"\nwrote {out}/kept.jsonl, rejected.jsonl, curation.json")

@@ -114,9 +114,16 @@ def resolve(name: str, vocab: str) -> str:
     A name that nobody registered is looked for among the curated sets under $T5DISTILL_DATA_DIR, so
     that what `t5distill curate` wrote can be trained on without a module of one's own.
 
+    Names joined by `+` are a mixture of those, with rates proportional to their examples.
+
     Raises:
       UserError: no such vocabulary, or no such name; the nearest one is suggested.
     """
+    if "+" in name:
+        # A mixture that nobody has named.
+        parts = name.split("+")
+        register_mixture(".".join(parts), parts)
+        return resolve(".".join(parts), vocab)
     plain, _, suffix = name.partition("__")
     if suffix and suffix != vocab:
         raise UserError(f"task {name} has vocabulary {suffix!r}, but VOCAB is {vocab!r}")

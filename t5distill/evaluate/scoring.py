@@ -193,6 +193,7 @@ def summarise(
     scores = {
         **statistics.wilson(outcomes["correct"], n).accuracy(),
         "n": n,
+        "extractor": verify.VERSION,
         "outcomes": {o: _share(outcomes[o], n) for o in OUTCOMES},
         "strict_match": _share(agree["strict_match"], n),
         "flexible_extract": _share(agree["flexible_extract"], n),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from t5distill.verify.execution import extract_chain, judge_chain
 from t5distill.verify.harness import flexible_extract, strict_match
-from t5distill.verify.judging import extract, judge
+from t5distill.verify.judging import VERSION, extract, judge
 
 if TYPE_CHECKING:
     from t5distill.verify.equations import solve_equations
@@ -26,6 +26,7 @@ _EXECUTING = {
 }
 
 __all__ = [
+    "VERSION",
     "Limits",
     "Outcome",
     "Sandbox",

@@ -12,6 +12,10 @@ from t5distill.verify.markers import Piece, in_last_statement, last_statement, m
 from t5distill.verify.plain import own_part, plain
 from t5distill.verify.readings import Reading
 
+# Raised where some text may be judged differently than before; scores of two versions are not
+# compared without a look at what changed.
+VERSION = 1
+
 # A label that may head a whole chain.
 _LABEL = re.compile(r"\W*answer ?:\W*", re.IGNORECASE)
 

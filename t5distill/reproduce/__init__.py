@@ -1,0 +1,1 @@
+"""Whole experiments: every stage of a recipe in order, from official files to a report."""

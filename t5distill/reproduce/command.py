@@ -1,0 +1,133 @@
+"""`t5distill reproduce`: every stage of a recipe in order, from problems to a report."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from t5distill.errors import UserError
+
+if TYPE_CHECKING:
+    from t5distill.reproduce.experiment import Experiment
+
+HELP = (
+    "Run every stage of a recipe: prepare, generate, curate, train, select, infer, score, report. "
+    "What is there already is not done again, so the same command goes on after an interruption; "
+    "recipes in one --workdir share problems, the teacher's replies and equal students."
+)
+EXAMPLE = "t5distill reproduce magister_gsm8k --tiny --workdir runs/tiny"
+RUN_FILE = "gin/runs/reproduce.gin"
+ENTRY = "t5distill.reproduce.experiment.Experiment"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add = parser.add_argument
+    add("recipes", nargs="+", metavar="RECIPE", help="a name in gin/recipes, or a gin file")
+    add("--workdir", required=True, metavar="DIR", help="where everything goes")
+    add(
+        "--tiny",
+        action="store_true",
+        help="embedded problems, a simulated teacher and students of 0.3 million parameters: "
+        "minutes on a laptop, no key, no download",
+    )
+    add(
+        "--sizes",
+        type=int,
+        nargs=4,
+        default=TINY_SIZES,
+        metavar=("TRAIN", "VALIDATION", "TEST", "HELD_OUT"),
+        help=f"embedded problems of --tiny ({' '.join(map(str, TINY_SIZES))})",
+    )
+    add("--seeds", type=int, default=1, metavar="N", help="students of each row (1)")
+    add("--seed", type=int, default=0, help="the first one's, and of generated problems (0)")
+    add(
+        "--raw",
+        action="append",
+        default=[],
+        metavar="BENCHMARK=PATH",
+        help="a benchmark's official files, as `prepare --raw` takes them; may be repeated",
+    )
+    add("--teacher", metavar="SPEC", help="in the recipe's place, as `generate --teacher`")
+    add("--model", metavar="NAME", help="a model file in the recipe's place, e.g. flan_t5_small")
+    add("--dry-run", action="store_true", help="print the commands of all stages; run none")
+    add(
+        "--gin_bindings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a macro of the recipe or of every student; also written --gin.NAME=VALUE",
+    )
+
+
+TINY_SIZES = (2000, 100, 300, 100)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reproduce each recipe in turn."""
+    from t5distill import places
+    from t5distill.reproduce import reproduction
+    from t5distill.reproduce.options import Options
+
+    if args.seeds < 1:
+        raise UserError(f"--seeds {args.seeds}: wanted at least 1")
+    if min(args.sizes) < 1:
+        raise UserError(f"--sizes {' '.join(map(str, args.sizes))}: wanted at least 1 of each")
+    if places.is_remote(args.workdir):
+        raise UserError(f"--workdir {args.workdir}: wanted a folder on this machine")
+    # All are read first: a mistake in the last one is no reason to wait for the others.
+    experiments = [read(name, args) for name in args.recipes]
+    for file, experiment in experiments:
+        reproduction.reproduce(
+            pathlib.Path(file).stem,
+            file,
+            experiment,
+            options=Options(
+                work=pathlib.Path(args.workdir).resolve(),
+                tiny=args.tiny,
+                sizes=tuple(args.sizes),
+                seeds=tuple(range(args.seed, args.seed + args.seeds)),
+                raw=_raw(args.raw),
+                given=tuple(args.gin_bindings),
+                dry=args.dry_run,
+            ),
+        )
+    return 0
+
+
+def read(name: str, args: argparse.Namespace) -> tuple[str, Experiment]:
+    """Return a recipe's file, as `--gin_file` takes it, and what it says.
+
+    Raises:
+      UserError: there is no such recipe, it sets what nobody knows, or it is no experiment.
+    """
+    import dataclasses
+
+    from t5distill import gin_files
+
+    file = name if name.endswith(".gin") else f"gin/recipes/{name}.gin"
+    files = argparse.Namespace(
+        gin_file=[RUN_FILE, file], gin_bindings=args.gin_bindings, gin_search_paths=""
+    )
+    checked = gin_files.checked(files, run_file=RUN_FILE, entry=ENTRY)
+    experiment: Experiment = gin_files.configured(checked, files, entry=ENTRY)()
+    changes: dict[str, Any] = {}
+    if args.teacher:
+        changes["teacher"] = args.teacher
+    if args.model:
+        changes["model"] = args.model
+        changes["students"] = {k: {**v, "model": None} for k, v in experiment.students.items()}
+    experiment = dataclasses.replace(experiment, **changes)
+    return file, experiment.tiny() if args.tiny else experiment
+
+
+def _raw(given: Sequence[str]) -> Mapping[str, str]:
+    raw = {}
+    for text in given:
+        benchmark, equals, path = text.partition("=")
+        if not equals or not path:
+            raise UserError(f"--raw {text}: wanted BENCHMARK=PATH, e.g. gsm8k=downloads/gsm8k")
+        raw[benchmark] = path
+    return raw

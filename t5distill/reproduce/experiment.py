@@ -1,0 +1,163 @@
+"""What a recipe says of an experiment: problems, teacher, students, and what is compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from t5distill import formats
+from t5distill.errors import UserError, suggest
+
+GOLD = "gold"
+ROLES = ("untrained", "answer_only", "distilled")
+HOW = ("fallback", "vote")
+# The teacher of a tiny run, and what it is asked about.
+SIMULATED = "simulated"
+OTHER_SIMULATED = "simulated_other"
+TINY_BENCHMARK = "embedded"
+TINY_TESTS = ("embedded", "embedded_held_out")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One entry of STUDENTS: a row of the table, or several where it is asked in several styles.
+
+    Attributes:
+      name: its key.
+      label: what the report calls it.
+      style: what it is taught: a style, or several that are mixed by their numbers of examples.
+      role: one of `ROLES`, or None.
+      x: where it stands on the axis of SWEEP.
+      asked: the styles that it is asked in; None for those it is taught that have a chain.
+      model: its model file; None for MODEL.
+      teacher: its teacher; None for TEACHER.
+      generate: options of `t5distill generate` beside GENERATE.
+      curate: options of `t5distill curate` beside CURATE.
+      train: macros of its training.
+      decode: macros of its decoding.
+      tiny: macros in a tiny run, e.g. another width where the recipe has another model.
+      first: of two students the arm that comes first (FIRST_CHECKPOINT_PATH).
+      taught_by: the arm that is its white-box teacher (TEACHER_CHECKPOINT_PATH).
+      combine: no student, but one answer of the arms `of`: one of `HOW`.
+      of: the arms that are combined.
+    """
+
+    name: str
+    label: str = ""
+    style: tuple[str, ...] = ()
+    role: str | None = None
+    x: float | None = None
+    asked: tuple[str, ...] | None = None
+    model: str | None = None
+    teacher: str | None = None
+    generate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    curate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tiny: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    first: str | None = None
+    taught_by: str | None = None
+    combine: str | None = None
+    of: tuple[str, ...] = ()
+
+    def rows(self) -> list[tuple[str, str, str | None]]:
+        """Return (row, label, style) for each style that it is asked in."""
+        if self.combine:
+            return [(self.name, self.label, None)]
+        styles = self.asked_styles()
+        if len(styles) == 1:
+            return [(self.name, self.label, styles[0])]
+        return [(f"{self.name}_{s}", f"{self.label}: {s.replace('_', ' ')}", s) for s in styles]
+
+    def asked_styles(self) -> tuple[str, ...]:
+        """Return the styles that it is asked in, those with soft labels by their plain names."""
+        if self.asked is not None:
+            return self.asked
+        thought = [s for s in self.style if formats.style(s).needs_chain] or list(self.style)
+        return tuple(dict.fromkeys(re.sub(r"_soft(_.*)?$", "", s) for s in thought))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """An experiment; each field is a macro of gin/runs/reproduce.gin, explained there."""
+
+    question: str
+    source: str
+    benchmark: str
+    students: Mapping[str, Mapping[str, Any]]
+    tests: Sequence[str] | None = None
+    teacher: str = GOLD
+    generate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    curate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    model: str = "flan_t5_base"
+    baseline: str | None = None
+    main: str | None = None
+    sweep: Mapping[str, Any] | None = None
+    published: Sequence[Mapping[str, Any]] = ()
+    arms: tuple[Arm, ...] = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        arms = tuple(_arm(name, dict(fields)) for name, fields in self.students.items())
+        object.__setattr__(self, "arms", arms)
+        names = [arm.name for arm in arms]
+        for arm in arms:
+            for other in (*arm.of, *filter(None, (arm.first, arm.taught_by))):
+                if other not in names[: names.index(arm.name)]:
+                    raise UserError(
+                        f"STUDENTS[{arm.name!r}] needs {other!r}; wanted one that stands before it"
+                    )
+            if self.sweep is not None and arm.x is None and arm.role != "untrained":
+                raise UserError(f"STUDENTS[{arm.name!r}] has no 'x', its place on SWEEP's axis")
+        rows = [row for arm in arms for row, _, _ in arm.rows()]
+        for macro, row in (("BASELINE", self.baseline), ("MAIN", self.main)):
+            if row is not None and row not in rows:
+                raise UserError(f"{macro} is {row!r}; {suggest(row, rows)}")
+        wanted = {"label", "benchmark", "accuracy", "source", "verified"}
+        for row in self.published:
+            if set(row) != wanted:
+                raise UserError(f"PUBLISHED: {dict(row)}; wanted {', '.join(sorted(wanted))}")
+
+    def test_benchmarks(self) -> tuple[str, ...]:
+        """Return the benchmarks whose test problems are read."""
+        return tuple(self.tests) if self.tests else (self.benchmark,)
+
+    def arm(self, name: str) -> Arm:
+        """Return the arm of a name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def tiny(self) -> Experiment:
+        """Return the same experiment on embedded problems with the smallest student."""
+        several = self.tests is not None and tuple(self.tests) != (self.benchmark,)
+        students = {name: {**fields, "model": None} for name, fields in self.students.items()}
+        return dataclasses.replace(
+            self,
+            benchmark=TINY_BENCHMARK,
+            tests=TINY_TESTS if several else (TINY_BENCHMARK,),
+            model="tiny",
+            students=students,
+        )
+
+
+def _arm(name: str, fields: dict[str, Any]) -> Arm:
+    """Return one entry of STUDENTS; raise UserError where it says what nobody knows."""
+    known = {f.name for f in dataclasses.fields(Arm)} - {"name"}
+    for field in fields:
+        if field not in known:
+            raise UserError(f"STUDENTS[{name!r}][{field!r}]: {suggest(field, known)}")
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise UserError(f"STUDENTS: {name!r}; wanted small letters, digits and _")
+    for field in ("style", "asked", "of"):
+        if isinstance(fields.get(field), str):
+            fields[field] = (fields[field],)
+    arm = Arm(name=name, **{"label": name.replace("_", " "), **fields})
+    for style in (*arm.style, *(arm.asked or ())):
+        formats.style(style)
+    if arm.role not in (None, *ROLES):
+        raise UserError(f"STUDENTS[{name!r}]['role'] is {arm.role!r}; wanted one of {ROLES}")
+    if bool(arm.combine) == bool(arm.style):
+        raise UserError(f"STUDENTS[{name!r}]: wanted either 'style' or 'combine'")
+    if arm.combine and (arm.combine not in HOW or not arm.of):
+        raise UserError(f"STUDENTS[{name!r}]: wanted 'combine' of {HOW}, and 'of' which arms")
+    return arm

@@ -1,0 +1,39 @@
+"""How an experiment is run."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Options(NamedTuple):
+    """How an experiment is run.
+
+    Attributes:
+      work: where everything goes.
+      tiny: on embedded problems with a simulated teacher.
+      sizes: how many of those: train, validation, test, templates never seen.
+      seeds: of the students of each row; the first one is that of generated problems too.
+      raw: official files by benchmark.
+      given: `NAME=VALUE` of the command line.
+      dry: only print what would be run.
+    """
+
+    work: pathlib.Path
+    tiny: bool
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    raw: Mapping[str, str]
+    given: tuple[str, ...]
+    dry: bool
+
+    @property
+    def data(self) -> pathlib.Path:
+        """Where problems and sets are."""
+        return self.work / "data"
+
+    @property
+    def ledger(self) -> pathlib.Path:
+        """Where the teacher's replies are."""
+        return self.work / "ledger.db"

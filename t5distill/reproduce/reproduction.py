@@ -1,0 +1,315 @@
+"""One experiment from its problems to its report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from t5distill.errors import UserError
+from t5distill.records import write_json
+from t5distill.reproduce import card, chains, small
+from t5distill.reproduce.chains import Asked, chain_sets, is_curated, most_samples
+from t5distill.reproduce.experiment import GOLD, Arm, Experiment
+from t5distill.reproduce.options import Options
+from t5distill.reproduce.running import Stages, command, shown_only
+from t5distill.reproduce.students import Student, digest, is_trained, lengths_of, students
+
+
+def reproduce(name: str, recipe: str, experiment: Experiment, *, options: Options) -> None:
+    """Run what is missing of an experiment and write its report.
+
+    Everything is trained and selected before a test problem is read.
+
+    Args:
+      name: the recipe's.
+      recipe: its file.
+      experiment: what it says.
+      options: how to run it.
+
+    Raises:
+      UserError: a stage failed, or the folder was begun with other options.
+    """
+    print(f"\n##### {name}: {experiment.question}")
+    if not options.dry:
+        _claim(options)
+    os.environ["T5DISTILL_DATA_DIR"] = str(options.data)
+    print(f"$ export T5DISTILL_DATA_DIR={options.data}")
+    with contextlib.ExitStack() as stack:
+        if options.tiny:
+            stack.enter_context(small.vocabulary_of(options))
+        if options.dry:
+            stack.enter_context(shown_only())
+        stages = Stages(_planned(experiment, options))
+        _make_data(experiment, options, stages)
+        trained = _train(experiment, recipe, options, stages)
+        results = _test(experiment, trained, options, stages)
+        folder = options.work / name
+        if not options.dry:
+            _write(folder, recipe, experiment, trained, results, options)
+        with stages("report"):
+            command("report", str(folder))
+
+
+def _planned(experiment: Experiment, options: Options) -> list[str]:
+    """Return the kinds of all stages."""
+    sets = chain_sets(experiment, tiny=options.tiny)
+    trained = sum(not arm.combine for arm in experiment.arms) * len(options.seeds)
+    rows = sum(len(arm.rows()) for arm in experiment.arms) * len(options.seeds)
+    benchmarks = 1 if options.tiny else len({experiment.benchmark, *experiment.test_benchmarks()})
+    return [
+        *["prepare"] * benchmarks,
+        *["teacher"] * len(most_samples(sets)),
+        *["curate"] * len(sets),
+        *["train"] * trained,
+        *["test"] * (rows * len(experiment.test_benchmarks())),
+        "report",
+    ]
+
+
+def _claim(options: Options) -> None:
+    """Write down what the folder was begun with; refuse another beginning."""
+    begun = {"tiny": options.tiny}
+    if options.tiny:
+        begun |= {"sizes": list(options.sizes), "seed": options.seeds[0]}
+    path = options.work / "options.json"
+    if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8"))) != begun:
+        raise UserError(
+            f"{options.work}: begun with {found}, now asked for {begun}; wanted the same options, "
+            "or another --workdir"
+        )
+    options.work.mkdir(parents=True, exist_ok=True)
+    write_json(path, begun)
+
+
+def _make_data(experiment: Experiment, options: Options, stages: Stages) -> None:
+    """Prepare problems, ask the teachers, curate every set."""
+    problems = options.data / experiment.benchmark / "train.jsonl"
+    if options.tiny:
+        small.prepare(options, stages)
+    else:
+        benchmarks = dict.fromkeys((experiment.benchmark, *experiment.test_benchmarks()))
+        chains.prepare(list(benchmarks), options.data, options.raw, stages)
+    sets = chain_sets(experiment, tiny=options.tiny)
+    todo = [each for each in sets if not is_curated(each, experiment.benchmark, options.data)]
+    missing = most_samples(todo)
+    for asked, samples in most_samples(sets).items():
+        if asked not in missing:
+            stages.skipped("teacher")
+            continue
+        at = small.teacher(asked, problems, options) if options.tiny else _as_it_is(asked)
+        with stages(f"teacher {asked.name}, {asked.style}", kind="teacher"), at as found:
+            chains.generate(found, samples, problems, options.ledger)
+    for each in sets:
+        if each not in todo:
+            stages.skipped("curate")
+            continue
+        with stages(f"curate {each.task(experiment.benchmark, each.style)}", kind="curate"):
+            chains.curate(each, problems, options.ledger)
+
+
+@contextlib.contextmanager
+def _as_it_is(asked: Asked) -> Iterator[Asked]:
+    yield asked
+
+
+def _all_students(
+    experiment: Experiment, recipe: str, options: Options, lengths: Any = None
+) -> list[dict[str, Student]]:
+    """Return the students of each seed, by arm."""
+    return [
+        students(
+            experiment,
+            recipe,
+            root=options.work / "students",
+            seed=seed,
+            given=options.given,
+            tiny=options.tiny,
+            lengths=lengths,
+        )
+        for seed in options.seeds
+    ]
+
+
+def _train(
+    experiment: Experiment, recipe: str, options: Options, stages: Stages
+) -> list[dict[str, Student]]:
+    """Train every student; return those of each seed, by arm."""
+    lengths = None
+    # A dry run has no examples to measure.
+    if (
+        options.tiny
+        and not options.dry
+        and not any(text.startswith("TASK_FEATURE_LENGTHS") for text in options.given)
+    ):
+        tasks = {t for s in _all_students(experiment, recipe, options)[0].values() for t in s.tasks}
+        lengths = lengths_of(sorted(tasks))
+    trained = _all_students(experiment, recipe, options, lengths)
+    seen: set[pathlib.Path] = set()
+    for by_arm in trained:
+        for student in by_arm.values():
+            if is_trained(student) or student.folder in seen:
+                stages.skipped("train")
+                continue
+            seen.add(student.folder)
+            with stages(f"train {student.arm.label}, seed {student.seed}", kind="train"):
+                command("train", *student.train_arguments())
+    return trained
+
+
+def _test(
+    experiment: Experiment, trained: list[dict[str, Student]], options: Options, stages: Stages
+) -> dict[str, list[pathlib.Path]]:
+    """Decode and score every row on every benchmark; return its folder for each seed."""
+    results: dict[str, list[pathlib.Path]] = {}
+    for by_arm in trained:
+        for arm in experiment.arms:
+            for row, label, style in arm.rows():
+                out = _folder(experiment, arm, by_arm, style, options)
+                for benchmark in experiment.test_benchmarks():
+                    if (out / benchmark / "scores.json").is_file():
+                        stages.skipped("test")
+                        continue
+                    with stages(f"test {label} on {benchmark}", kind="test"):
+                        if style is None:
+                            _combine(experiment, arm, by_arm, out, benchmark, options)
+                        else:
+                            _ask(experiment, arm, by_arm[arm.name], style, benchmark, options)
+                results.setdefault(row, []).append(out)
+    return results
+
+
+def _folder(
+    experiment: Experiment,
+    arm: Arm,
+    by_arm: Mapping[str, Student],
+    style: str | None,
+    options: Options,
+) -> pathlib.Path:
+    """Return the folder of a row's results."""
+    if style is not None:
+        return by_arm[arm.name].results(style, arm.decode)
+    used = [
+        by_arm[other].results(s, experiment.arm(other).decode)
+        for other in arm.of
+        for s in experiment.arm(other).asked_styles()
+    ]
+    key = digest([str(path.relative_to(options.work)) for path in used])
+    return options.work / "ensembles" / f"{arm.combine}-{key}"
+
+
+def _ask(
+    experiment: Experiment,
+    arm: Arm,
+    student: Student,
+    style: str,
+    benchmark: str,
+    options: Options,
+) -> None:
+    """Have a student answer a benchmark's test problems in a style, and judge it."""
+    from t5distill import formats
+
+    task = f"{benchmark}_{style}"
+    if benchmark == experiment.benchmark or formats.style(style).shows:
+        # The set's own task: demonstrations come from what was learnt.
+        own = next((s for s in student.sets if s.style == formats.style(style).chains), None)
+        task = own.task(benchmark, style) if own else task
+    out = student.results(style, arm.decode) / benchmark
+    command("infer", *student.infer_arguments(task, out, arm.decode))
+    problems = options.data / benchmark / "test.jsonl"
+    predictions = out / f"{task}-test.jsonl"
+    command(
+        "score",
+        *("--problems", str(problems), "--predictions", str(predictions), "--out", str(out)),
+    )
+
+
+def _combine(
+    experiment: Experiment,
+    arm: Arm,
+    by_arm: Mapping[str, Student],
+    out: pathlib.Path,
+    benchmark: str,
+    options: Options,
+) -> None:
+    """Make one answer of several arms' predictions."""
+    predictions = []
+    for other in map(experiment.arm, arm.of):
+        for style in other.asked_styles():
+            folder = by_arm[other.name].results(style, other.decode) / benchmark
+            predictions += [p for p in sorted(folder.glob("*.jsonl")) if p.stem != "verdicts"]
+    command(
+        "ensemble",
+        *("--problems", str(options.data / benchmark / "test.jsonl"), "--how", str(arm.combine)),
+        *("--predictions", *map(str, predictions), "--out", str(out / benchmark)),
+    )
+
+
+def _write(
+    folder: pathlib.Path,
+    recipe: str,
+    experiment: Experiment,
+    trained: list[dict[str, Student]],
+    results: Mapping[str, list[pathlib.Path]],
+    options: Options,
+) -> None:
+    """Write experiment.json and the students' cards."""
+    spend = card.spent(options.ledger)
+    for by_arm in trained:
+        for student in {s.folder: s for s in by_arm.values()}.values():
+            card.write(
+                student,
+                recipe=folder.name,
+                benchmark=experiment.benchmark,
+                data=options.data,
+                spend=spend,
+            )
+    arms = []
+    for arm in experiment.arms:
+        used = [arm.name] if not arm.combine else list(arm.of)
+        for row, label, style in arm.rows():
+            arms.append(
+                {
+                    "name": row,
+                    "label": label,
+                    "role": arm.role,
+                    "style": style,
+                    "x": arm.x,
+                    "students": [
+                        [os.path.relpath(by_arm[name].folder, folder) for name in used]
+                        for by_arm in trained
+                    ],
+                    "results": [os.path.relpath(path, folder) for path in results[row]],
+                }
+            )
+    write_json(
+        folder / "experiment.json",
+        {
+            "recipe": folder.name,
+            "title": _title(recipe),
+            "question": experiment.question,
+            "source": experiment.source,
+            "tiny": options.tiny,
+            "benchmark": experiment.benchmark,
+            "tests": list(experiment.test_benchmarks()),
+            "seeds": list(options.seeds),
+            "data": os.path.relpath(options.data, folder),
+            "teacher": None if experiment.teacher == GOLD else experiment.teacher,
+            "arms": arms,
+            "baseline": experiment.baseline,
+            "main": experiment.main,
+            "sweep": experiment.sweep,
+            "published": list(experiment.published),
+        },
+    )
+
+
+def _title(recipe: str) -> str:
+    """Return the first line of a recipe's header."""
+    from t5distill import gin_files
+
+    path = gin_files.find(recipe, gin_files.search_roots())
+    return path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ").rstrip(".")

@@ -1,0 +1,195 @@
+"""The students of an experiment: what each is trained with, where it lies, what it is asked."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from t5distill import gin_files
+from t5distill.reproduce.chains import ChainSet, chain_set
+from t5distill.reproduce.experiment import Arm, Experiment
+from t5distill.reproduce.running import bindings
+
+# What a student is not named by: where it lies, and which seed it has.
+_OWN = ("MODEL_DIR", "RANDOM_SEED")
+TINY_TRAINING = "gin/models/tiny_training.gin"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Student:
+    """One trained student; arms that differ in their decoding share it.
+
+    Attributes:
+      arm: the first arm that needs it.
+      seed: of its training.
+      folder: its MODEL_DIR.
+      tasks: what it is trained on, by plain names.
+      sets: the chain sets of those tasks.
+      files: model, recipe and, of a tiny run, how that is trained.
+      macros: what is set beside the files, for training and decoding alike.
+      first: the student that comes first where two answer together.
+    """
+
+    arm: Arm
+    seed: int
+    folder: pathlib.Path
+    tasks: tuple[str, ...]
+    sets: tuple[ChainSet, ...]
+    files: tuple[str, ...]
+    macros: Mapping[str, Any]
+    first: Student | None = None
+
+    def train_arguments(self) -> list[str]:
+        """Return the arguments of `t5distill train`."""
+        own = {"MODEL_DIR": str(self.folder), "RANDOM_SEED": self.seed}
+        return _gin("train", self.files, {**self.macros, **own})
+
+    def infer_arguments(self, task: str, out: pathlib.Path, decode: Mapping[str, Any]) -> list[str]:
+        """Return the arguments of `t5distill infer` for one task."""
+        own = {
+            "CHECKPOINT_PATH": str(self.folder),
+            "EVAL_MIXTURE_OR_TASK_NAME": task,
+            "INFER_OUTPUT_DIR": str(out),
+            "RANDOM_SEED": self.seed,
+            **({"FIRST_CHECKPOINT_PATH": str(self.first.folder)} if self.first else {}),
+        }
+        # How it was trained is the checkpoint's to say.
+        kept = {k: v for k, v in self.macros.items() if k in _DECODING}
+        return _gin("infer", self.files, {**kept, **decode, **own})
+
+    def results(self, style: str, decode: Mapping[str, Any]) -> pathlib.Path:
+        """Return the folder of what it answers in a style; below it lie the benchmarks'."""
+        how = {**decode, **({"first": str(self.first.folder)} if self.first else {})}
+        return self.folder / "tests" / (f"{style}-{digest(how)}" if how else style)
+
+
+_DECODING = ("MIXTURE_OR_TASK_NAME", "MIXTURE_OR_TASK_MODULE", "TASK_FEATURE_LENGTHS")
+
+
+def _gin(run_file: str, files: Sequence[str], macros: Mapping[str, Any]) -> list[str]:
+    named = (f"gin/runs/{run_file}.gin", *files)
+    return [*(f"--gin_file={f}" for f in named), *bindings(dict(macros))]
+
+
+def students(
+    experiment: Experiment,
+    recipe: str,
+    *,
+    root: pathlib.Path,
+    seed: int,
+    given: Sequence[str] = (),
+    tiny: bool,
+    lengths: Mapping[str, Mapping[str, int]] | None = None,
+) -> dict[str, Student]:
+    """Return the student of each arm that has one.
+
+    Args:
+      experiment: what the recipe says.
+      recipe: the recipe file, as `--gin_file` takes it.
+      root: the folder that students lie in.
+      seed: of their training.
+      given: `NAME=VALUE` of the command line, which win over everything.
+      tiny: trained as tiny students are, whatever the recipe says.
+      lengths: TASK_FEATURE_LENGTHS of each task, where the recipe's are not meant.
+    """
+    found: dict[str, Student] = {}
+    set_by_hand = dict(_binding(text) for text in given)
+    for arm in experiment.arms:
+        if arm.combine:
+            continue
+        sets = [chain_set(experiment, arm, style, tiny=tiny) for style in arm.style]
+        tasks = tuple(
+            each.task(experiment.benchmark, style)
+            for each, style in zip(sets, arm.style, strict=True)
+        )
+        model = arm.model or experiment.model
+        files = (f"gin/models/{model}.gin", recipe, *((TINY_TRAINING,) if tiny else ()))
+        macros: dict[str, Any] = {"MIXTURE_OR_TASK_NAME": "+".join(tasks)}
+        if lengths:
+            macros["TASK_FEATURE_LENGTHS"] = _longest([lengths[task] for task in tasks])
+        macros |= {**_training(arm, tiny=tiny), **set_by_hand}
+        if arm.role == "untrained":
+            macros |= {"TRAIN_STEPS": 0, "WARMUP_STEPS": 0, "EVAL_PERIOD": 0}
+        named = {**_macros_of(files), **macros}
+        if arm.taught_by:
+            teacher = found[arm.taught_by].folder
+            macros["TEACHER_CHECKPOINT_PATH"] = str(teacher)
+            named["TEACHER_CHECKPOINT_PATH"] = teacher.parent.name  # with any seed
+        key = f"{'_'.join(arm.style)}-{digest({k: v for k, v in named.items() if k not in _OWN})}"
+        found[arm.name] = Student(
+            arm=arm,
+            seed=seed,
+            folder=root / key / f"seed_{seed}",
+            tasks=tasks,
+            sets=tuple(sets),
+            files=files,
+            macros=macros,
+            first=found[arm.first] if arm.first else None,
+        )
+    return found
+
+
+def _training(arm: Arm, *, tiny: bool) -> dict[str, Any]:
+    """Return an arm's macros; in a tiny run those that every tiny student has are left out."""
+    if not tiny:
+        return dict(arm.train)
+    usual = _macros_of((TINY_TRAINING,))
+    return {**{k: v for k, v in arm.train.items() if k not in usual}, **arm.tiny}
+
+
+def _longest(lengths: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {name: max(each[name] for each in lengths) for name in ("inputs", "targets")}
+
+
+def _binding(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    return name.strip(), ast.literal_eval(value.strip())
+
+
+@functools.cache
+def _macros_of(files: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the files set that training reads; the later wins."""
+    roots = gin_files.search_roots()
+    declared = gin_files.read(gin_files.find("gin/runs/train.gin", roots)).macros
+    macros: dict[str, Any] = {}
+    for name in files:
+        macros |= gin_files.read(gin_files.find(name, roots)).macros
+    return {name: entry[0] for name, entry in macros.items() if name in declared}
+
+
+def digest(what: Any) -> str:
+    """Return a short name of a plain object."""
+    text = json.dumps(what, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def is_trained(student: Student) -> bool:
+    """Say whether a student has reached the end of its training."""
+    path = student.folder / "run.json"
+    if not path.is_file():
+        return False
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return not record.get("stopped", True)
+
+
+def lengths_of(tasks: Sequence[str], *, examples: int = 400, multiple: int = 8) -> dict[str, Any]:
+    """Return TASK_FEATURE_LENGTHS that the first training examples of each task fit into."""
+    import itertools
+
+    from t5distill import data
+
+    found = {}
+    for task in tasks:
+        full = data.resolve(task, "t5")
+        longest = {"inputs": 1, "targets": 1}
+        for example in itertools.islice(data.read_examples(full, split="train"), examples):
+            for name in longest:
+                longest[name] = max(longest[name], len(example[name]))
+        found[task] = {k: -(-(n + 2) // multiple) * multiple for k, n in longest.items()}
+    return found
