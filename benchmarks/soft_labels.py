@@ -30,7 +30,7 @@ from benchmarks.studies import (
     table,
     train_vocabulary,
 )
-from t5distill.quickstart import training
+from t5distill.reproduce.card import training_of
 from t5distill.teacher.loopback import LoopbackProcess
 
 TASK = f"embedded_cot_{TEACHER}"
@@ -124,7 +124,7 @@ def _study(students: Students, args: argparse.Namespace, arms: list[Arm]) -> dic
         if arm.name in TAUGHT_BY_T5:
             macros["TEACHER_CHECKPOINT_PATH"] = str(students.work / "teacher")
         run_gin("train", students, arm, **macros)
-        report["training"][arm.name] = training(model)
+        report["training"][arm.name] = training_of(model)
         decode(students, arm, TASK, arm.name, report)
     compare_with(BASE, report)
     return report

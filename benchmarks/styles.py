@@ -37,7 +37,7 @@ from benchmarks.studies import (
 )
 from t5distill import formats
 from t5distill.evaluate import statistics
-from t5distill.quickstart import training
+from t5distill.reproduce.card import training_of
 from t5distill.teacher.loopback import LoopbackProcess
 
 CHAINS = ("cot", "program", "equation", "socratic", "key_points")
@@ -104,7 +104,7 @@ def _study(
             # The recipes' warm-up, where there are steps enough for it.
             macros |= {"TRAIN_STEPS": args.train_steps, "WARMUP_STEPS": min(50, args.train_steps)}
         run_gin("train", students, arm, **macros)
-        report["training"][arm.name] = training(model)
+        report["training"][arm.name] = training_of(model)
         for task in arm.tasks:
             label = arm.name if len(arm.tasks) == 1 else f"{arm.name}: {style_of(task)}"
             decode(students, arm, task, label, report)

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from t5distill import data, places
 from t5distill.api import Student
+from t5distill.data import mixing
 from t5distill.data.vocabularies import check_size
 from t5distill.errors import UserError
 from t5distill.evaluate import sets
@@ -128,10 +129,15 @@ class Feed:
         folder.mkdir(parents=True, exist_ok=True)
         epath.Path(source).copy(saved, overwrite=True)
 
-    def training(self, mesh: Mesh) -> Callable[[int], Iterator[Batch]]:
+    def training(self, mesh: Mesh) -> TrainingBatches:
         """Return what gives the training batches from a step on, without end."""
         name = data.resolve(self.task, self.vocab)
-        return lambda step: self._stream(mesh, name, split="train", start_step=step)
+        return TrainingBatches(
+            lambda step: self._stream(mesh, name, split="train", start_step=step),
+            name,
+            self.random_seed,
+            sharding.data_layout(mesh)[1],
+        )
 
     def validation(self, mesh: Mesh) -> Callable[[], Iterable[Batch]]:
         """Return what gives one pass over the validation split."""
@@ -188,3 +194,27 @@ class Feed:
             use_cached=self.use_cached,
             **options,
         )
+
+
+class TrainingBatches:
+    """The batches of a run from a step on, and what of each task was in those that were taken."""
+
+    def __init__(self, stream: Callable[[int], Iterator[Batch]], task: str, seed: int, shares: int):
+        self._stream = stream
+        self._task, self._seed, self._shares = task, seed, shares
+        self._counted = mixing.Counted(())
+
+    def __call__(self, step: int) -> Iterator[Batch]:
+        """Yield the batches that follow `step`."""
+        self._counted = mixing.Counted(self._stream(step))
+        return iter(self._counted)
+
+    def seen(self, step: int) -> dict[str, int]:
+        """Return the examples of each task up to a step, all processes together.
+
+        A run that was resumed is taken to have had as many examples a batch before as after.
+        """
+        counted = self._counted
+        local = round(counted.examples / max(counted.batches, 1) * step)
+        found = mixing.composition(self._task, local, seed=self._seed)
+        return {name: count * self._shares for name, count in found.items()}

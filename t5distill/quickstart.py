@@ -14,14 +14,24 @@ import pathlib
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from t5distill.reproduce import running
+
+if TYPE_CHECKING:
+    from t5distill.reproduce.running import Stages
 
 HELP = "Make problems, verify chains, train two tiny students, score them: minutes on 2 cores."
 EXAMPLE = "t5distill quickstart --workdir runs/quickstart"
 
 TEACHER = "simulated"
-ARMS = ("untrained", "answer", "cot")
+LABELS = {
+    "untrained": "untrained",
+    "answer": "taught answers only",
+    "cot": "taught chains of thought",
+}
+ARMS = tuple(LABELS)
+BENCHMARKS = ("embedded", "embedded_held_out")
 # Train, validation, test, templates never seen; few of the last three, to leave time to train.
 SIZES = (30_000, 500, 600, 100)
 VOCAB_SIZE = 900
@@ -85,10 +95,10 @@ def run(args: argparse.Namespace) -> int:
     _claim(work, args)
     os.environ["T5DISTILL_DATA_DIR"] = str(work / "data")
     print(f"$ export T5DISTILL_DATA_DIR={shlex.quote(str(work / 'data'))}")
-    stages = Stages()
+    stages = running.Stages()
     with stages("prepare"):
         sizes = [str(n) for n in args.sizes]
-        _command("prepare", "embedded", "--seed", str(args.seed), "--sizes", *sizes)
+        running.command("prepare", "embedded", "--seed", str(args.seed), "--sizes", *sizes)
     train_file, ledger = str(work / "data/embedded/train.jsonl"), str(work / "ledger.db")
     with stages("teacher"):
         if not _ask_teacher(train_file, ledger, args):
@@ -99,19 +109,21 @@ def run(args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
             return 1
-        _command("ledger", "show", ledger)
+        running.command("ledger", "show", ledger)
     with stages("curate"):
-        _command("curate", "--problems", train_file, "--ledger", ledger)
+        running.command("curate", "--problems", train_file, "--ledger", ledger)
     with stages("vocabulary"):
         vocabulary = _vocabulary(work)
     for arm in ARMS:
         with stages(f"train {arm}"):
             _train(work, arm, vocabulary, args)
         with stages(f"infer and score {arm}"):
-            for benchmark in ("embedded", "embedded_held_out"):
+            for benchmark in BENCHMARKS:
                 _infer_and_score(work, arm, benchmark, vocabulary)
     summary = _summary(work, stages)
     write_json(work / "summary.json", summary)
+    with stages("report"):
+        _report(work, args)
     print(_told(work, summary))
     return 0
 
@@ -151,61 +163,6 @@ def _claim(work: pathlib.Path, args: argparse.Namespace) -> None:
     write_json(path, options)
 
 
-class Stages:
-    """Measures the seconds of each stage."""
-
-    def __init__(self):
-        self.seconds: dict[str, float] = {}
-        self.begin = time.perf_counter()
-        self._name = ""
-
-    def __call__(self, name: str) -> Stages:
-        """Name the stage that a `with` block is."""
-        self._name = name
-        return self
-
-    def __enter__(self) -> None:
-        self._since = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds[self._name] = round(time.perf_counter() - self._since, 1)
-
-
-def _command(*argv: str) -> None:
-    """Run a command that has to succeed."""
-    from t5distill.errors import UserError
-
-    code = _run(*argv)
-    if code:
-        raise UserError(f"`t5distill {argv[0]}` ended with code {code}")
-
-
-def _run(*argv: str) -> int:
-    """Print one command as a user would type it, run it in this process, return its exit code."""
-    from t5distill.__main__ import main
-
-    print(f"\n$ {_typed(('t5distill', *argv))}", flush=True)
-    code = main(list(argv))
-    if code == 130:
-        # Ctrl-C in a stage is Ctrl-C in the quickstart.
-        raise KeyboardInterrupt
-    return code
-
-
-def _typed(words: Sequence[str]) -> str:
-    """Return a command for a person to read and a shell to run, one flag a line."""
-    lines = [words[0]]
-    for word in words[1:]:
-        # shlex would write the quotes of a gin string as '"'"'.
-        plain = "'" not in word or any(c in word for c in '"$`\\!')
-        quoted = shlex.quote(word) if plain else f'"{word}"'
-        if word.startswith("--") and len(lines[-1]) + len(quoted) > 90:
-            lines.append(f"    {quoted}")
-        else:
-            lines[-1] += f" {quoted}"
-    return " \\\n".join(lines)
-
-
 def _ask_teacher(problems: str, ledger: str, args: argparse.Namespace) -> bool:
     """Ask a stand-in for a large model for what is missing; return whether all of it came."""
     from t5distill.teacher.loopback import LoopbackProcess
@@ -219,10 +176,10 @@ def _ask_teacher(problems: str, ledger: str, args: argparse.Namespace) -> bool:
     )
     with teacher:
         print(
-            f"\n$ {_typed(teacher.command)} &\n"
+            f"\n$ {running.typed(teacher.command)} &\n"
             f"the simulated teacher listens on {teacher.url} for the length of this stage",
         )
-        code = _run(
+        code = running.run(
             *("generate", "--problems", problems, "--teacher", f"embedded@{teacher.url}"),
             *("--name", TEACHER, "--style", "cot", "--temperature", "0", "--ledger", ledger),
         )
@@ -251,11 +208,8 @@ def _vocabulary(work: pathlib.Path) -> pathlib.Path:
 def gin_arguments(run_file: str, recipe: str, vocabulary: pathlib.Path, **macros: Any) -> list[str]:
     """Return the arguments of a gin command for the tiny model."""
     files = (f"runs/{run_file}.gin", "models/tiny.gin", f"recipes/{recipe}.gin")
-    bindings = {"VOCAB_PATH": str(vocabulary), **macros}
-    return [
-        *(f"--gin_file=gin/{f}" for f in files),
-        *(f"--gin.{name}={value!r}" for name, value in bindings.items()),
-    ]
+    bindings = running.bindings({"VOCAB_PATH": str(vocabulary), **macros})
+    return [*(f"--gin_file=gin/{f}" for f in files), *bindings]
 
 
 def _style(arm: str) -> str:
@@ -275,7 +229,7 @@ def _train(
         macros |= {"TRAIN_STEPS": 0, "WARMUP_STEPS": 0}
     elif args.train_steps is not None:
         macros["TRAIN_STEPS"] = args.train_steps
-    _command("train", *gin_arguments("train", _recipe(arm), vocabulary, **macros))
+    running.command("train", *gin_arguments("train", _recipe(arm), vocabulary, **macros))
 
 
 def _infer_and_score(
@@ -283,18 +237,18 @@ def _infer_and_score(
 ) -> None:
     """Decode and score one arm on one test split."""
     style = _style(arm)
-    out = work / arm / "test"
+    out = work / arm / benchmark
     task = f"{benchmark}_{style}" + (f"_{TEACHER}" if benchmark == "embedded" else "")
     macros = {
         "CHECKPOINT_PATH": str(work / arm),
         "EVAL_MIXTURE_OR_TASK_NAME": task,
         "INFER_OUTPUT_DIR": str(out),
     }
-    _command("infer", *gin_arguments("infer", _recipe(arm), vocabulary, **macros))
-    _command(
+    running.command("infer", *gin_arguments("infer", _recipe(arm), vocabulary, **macros))
+    running.command(
         "score",
         *("--problems", str(work / f"data/{benchmark}/test.jsonl")),
-        *("--predictions", str(out / f"{task}-test.jsonl"), "--out", str(work / arm / benchmark)),
+        *("--predictions", str(out / f"{task}-test.jsonl"), "--out", str(out)),
     )
 
 
@@ -304,6 +258,7 @@ def _summary(work: pathlib.Path, stages: Stages) -> dict[str, Any]:
 
     from t5distill.evaluate import scoring
     from t5distill.records import Verdict, read_jsonl
+    from t5distill.reproduce.card import training_of
 
     def scores(arm: str, benchmark: str) -> dict[str, Any]:
         found = json.loads((work / arm / benchmark / "scores.json").read_text())
@@ -318,24 +273,55 @@ def _summary(work: pathlib.Path, stages: Stages) -> dict[str, Any]:
         "held_out_templates": {arm: scores(arm, "embedded_held_out") for arm in ARMS},
         "cot_minus_answer": scoring.compare(verdicts["cot"], verdicts["answer"]),
         "curation": json.loads(curation.read_text()),
-        "training": {arm: training(work / arm) for arm in ARMS if arm != "untrained"},
+        "training": {arm: training_of(work / arm) for arm in ARMS if arm != "untrained"},
         "wall_s": round(time.perf_counter() - stages.begin, 1),
         "stages": stages.seconds,
     }
 
 
-def training(directory: pathlib.Path) -> dict[str, Any]:
-    """Return what one arm's training cost, from its metrics: steps, target tokens, seconds."""
-    import json
+def _report(work: pathlib.Path, args: argparse.Namespace) -> None:
+    """Write the students' cards, what was compared, and the page that shows it."""
+    from t5distill.records import write_json
+    from t5distill.reproduce import card
+    from t5distill.reproduce.experiment import ROLES
 
-    step, tokens, seconds = 0, 0.0, 0.0
-    for line in (directory / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        if "steps_per_second" in row and row["step"] > step:
-            took = (row["step"] - step) / row["steps_per_second"]
-            step, seconds = row["step"], seconds + took
-            tokens += took * row["tokens_per_second"]
-    return {"steps": step, "target_tokens": round(tokens), "seconds": round(seconds, 1)}
+    for arm in ARMS:
+        card.write(
+            work / arm,
+            arms=[arm],
+            styles=[_style(arm)],
+            seed=args.seed,
+            recipe="quickstart",
+            sets=[f"embedded_cot_{TEACHER}"],
+            benchmark="embedded",
+            data=work / "data",
+            ledger=work / "ledger.db",
+        )
+    rows = [
+        {"name": arm, "label": label, "role": role, "style": _style(arm), "x": None}
+        | {"students": [[arm]], "results": [arm]}
+        for (arm, label), role in zip(LABELS.items(), ROLES, strict=True)
+    ]
+    experiment = {
+        "recipe": "quickstart",
+        "title": "The quickstart: chains of thought of a simulated teacher",
+        "question": "Does a tiny T5 that learns a teacher's chains of thought solve more word "
+        "problems than one that learns their answers?",
+        "source": "",
+        "tiny": True,
+        "benchmark": "embedded",
+        "tests": list(BENCHMARKS),
+        "seeds": [args.seed],
+        "data": "data",
+        "teacher": TEACHER,
+        "arms": rows,
+        "baseline": "answer",
+        "main": "cot",
+        "sweep": None,
+        "published": [],
+    }
+    write_json(work / "experiment.json", experiment)
+    running.command("report", str(work))
 
 
 def _told(work: pathlib.Path, summary: dict[str, Any]) -> str:
@@ -345,12 +331,7 @@ def _told(work: pathlib.Path, summary: dict[str, Any]) -> str:
         "",
         f"{'student':<24}{'accuracy':>9}   {'95 % interval':<15}{'templates never seen':>22}",
     ]
-    names = {
-        "untrained": "untrained",
-        "answer": "taught answers only",
-        "cot": "taught chains of thought",
-    }
-    for arm, label in names.items():
+    for arm, label in LABELS.items():
         a, held = summary["arms"][arm], summary["held_out_templates"][arm]
         interval = f"{100 * a['low']:.1f} to {100 * a['high']:.1f}"
         lines.append(
@@ -371,7 +352,8 @@ def _told(work: pathlib.Path, summary: dict[str, Any]) -> str:
         )
         + ".",
         _example(work),
-        f"\n{summary['wall_s']:.0f} s in all; the figures are in {work / 'summary.json'}",
+        f"\n{summary['wall_s']:.0f} s in all; the figures are in {work / 'summary.json'}, "
+        f"and to look at in {work / 'report.html'}",
     ]
     return "\n".join(lines)
 
@@ -387,7 +369,7 @@ def _example(work: pathlib.Path) -> str:
     problem = next(p for p in problems if shown in (None, p.id))
     lines = [f"\n  question  {problem.question}  (gold: {problem.answer})"]
     for arm in ("answer", "cot"):
-        path = work / arm / "test" / f"embedded_{arm}_{TEACHER}-test.jsonl"
+        path = work / arm / "embedded" / f"embedded_{arm}_{TEACHER}-test.jsonl"
         text = next(p.text for p in scoring.read_predictions(path) if p.problem_id == problem.id)
         lines.append(f"  {arm:<8}  {text}")
     return "\n".join(lines)

@@ -94,12 +94,13 @@ def train(
 
     # --- training
     stop = runtime.Stop()
+    batches = feed.training(mesh)
     with stop.listening():
         outcome = trainer.fit(
             model,
             settings,
             directory=model_dir,
-            batches=feed.training(mesh),
+            batches=batches,
             mesh=mesh,
             record=feed.record(),
             initial=_initial(initial_checkpoint) if initial_checkpoint else None,
@@ -118,6 +119,7 @@ def train(
             model_dir,
             record,
             config=gin.operative_config_str(),
+            examples=batches.seen(int(outcome.state.step)),
             parameters=sum(x.size for x in jax.tree.leaves(outcome.state.params)),
             metrics=outcome.metrics,
             stopped=outcome.stopped,

@@ -187,7 +187,7 @@ def test_a_second_run_repeats_nothing(work, capsys, monkeypatch):
 
 def test_predictions_name_their_problems(work):
     problems = [p.id for p in read_jsonl(Problem, work / "data/embedded/test.jsonl")]
-    path = work / "cot/test/embedded_cot_simulated-test.jsonl"
+    path = work / "cot/embedded/embedded_cot_simulated-test.jsonl"
     assert [p.problem_id for p in read_jsonl(Prediction, path)] == problems
 
 

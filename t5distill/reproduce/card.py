@@ -5,50 +5,70 @@ from __future__ import annotations
 import json
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from t5distill import verify
 from t5distill.records import file_sha256, write_json
-from t5distill.reproduce.students import Student
 
 NAME = "card.json"
 _CURVE = ("loss", "learning_rate", "validation_loss", "validation_accuracy")
 
 
-def write(student: Student, *, recipe: str, benchmark: str, data: pathlib.Path, spend: Any) -> None:
+def write(
+    folder: pathlib.Path,
+    *,
+    arms: Sequence[str],
+    styles: Sequence[str],
+    seed: int,
+    recipe: str,
+    sets: Sequence[str],
+    benchmark: str,
+    data: pathlib.Path,
+    ledger: pathlib.Path,
+) -> None:
     """Write FOLDER/card.json from what the stages left behind.
 
     Args:
-      student: trained.
+      folder: the student's, with its results below.
+      arms: the rows that are its.
+      styles: what it was taught.
+      seed: of its training.
       recipe: the recipe's name.
+      sets: the chain sets that it learnt.
       benchmark: whose problems it learnt from.
       data: the data directory.
-      spend: what the teacher cost.
+      ledger: where the teacher's replies and their cost are.
     """
-    folder = student.folder
     record = _json(folder / "run.json")
     rows = _rows(folder / "metrics.jsonl")
     before = _json(folder / NAME)
     card = {
         "recipe": recipe,
-        "arm": student.arm.name,
-        "style": list(student.arm.style),
-        "seed": student.seed,
+        "arms": list(arms),
+        "style": list(styles),
+        "seed": seed,
         **{k: record.get(k) for k in ("commit", "command", "versions", "processes")},
         **{k: record.get(k) for k in ("started", "ended", "peak_memory_mib", "parameters")},
         "hardware": {**record.get("devices", {}), "host": record.get("host")},
         "config": (folder / "config.gin").read_text(encoding="utf-8"),
-        "sets": [_set(data, each.task(benchmark, each.style)) for each in student.sets],
+        "sets": [_set(data, name) for name in sets],
         "mixture": record.get("examples"),
         "training": training(rows),
-        "spend": spend,
+        "spend": _spent(ledger),
         "splits": _splits(data, benchmark),
         "selection": before.get("selection") or _selection(folder, rows),
-        "tests": _tests(student, data, before.get("tests", [])),
+        "tests": _tests(folder, data, before.get("tests", [])),
         "extractor": verify.VERSION,
     }
     levels = {level for test in card["tests"] for level in test.pop("isolation", ())}
     write_json(folder / NAME, {**card, "isolation": sorted(levels)})
+
+
+def training_of(folder: pathlib.Path) -> dict[str, Any]:
+    """Return what a student's training cost, from its metrics: steps, target tokens, seconds."""
+    found = training(_rows(folder / "metrics.jsonl"))
+    return {name: found[name] for name in ("steps", "target_tokens", "seconds")}
 
 
 def training(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -86,18 +106,18 @@ def _selection(folder: pathlib.Path, rows: list[dict[str, Any]]) -> dict[str, An
         "split": "validation",
         "candidates": candidates,
         "step": _json(folder / "best.json").get("step"),
-        "selected": _now(),
+        "selected": _written(folder / "best.json"),
     }
 
 
 def _tests(
-    student: Student, data: pathlib.Path, before: list[dict[str, Any]]
+    folder: pathlib.Path, data: pathlib.Path, before: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return every test split that was read, and when first."""
     first_read = {test["scores"]: test["read"] for test in before}
     found = []
-    for path in sorted((student.folder / "tests").glob("*/*/scores.json")):
-        scores, where = _json(path), str(path.relative_to(student.folder))
+    for path in sorted(folder.rglob("scores.json")):
+        scores, where = _json(path), str(path.relative_to(folder))
         benchmark = path.parent.name
         found.append(
             {
@@ -105,7 +125,7 @@ def _tests(
                 "split": "test",
                 "sha256": file_sha256(data / benchmark / "test.jsonl"),
                 "scores": where,
-                "read": first_read.get(where, _now()),
+                "read": first_read.get(where, _written(path)),
                 **{k: scores[k] for k in ("n", "accuracy", "low", "high")},
                 "isolation": scores.get("isolation", []),
             }
@@ -139,7 +159,7 @@ def _splits(data: pathlib.Path, benchmark: str) -> list[dict[str, Any]]:
     ]
 
 
-def spent(ledger: pathlib.Path) -> dict[str, Any] | None:
+def _spent(ledger: pathlib.Path) -> dict[str, Any] | None:
     """Return what everything in a ledger cost; None without one."""
     from t5distill.teacher import accounts
 
@@ -170,5 +190,8 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+def _written(path: pathlib.Path) -> str | None:
+    """Return when a file was written."""
+    if not path.is_file():
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(path.stat().st_mtime))

@@ -257,15 +257,22 @@ def _write(
     options: Options,
 ) -> None:
     """Write experiment.json and the students' cards."""
-    spend = card.spent(options.ledger)
     for by_arm in trained:
-        for student in {s.folder: s for s in by_arm.values()}.values():
+        arms_of: dict[pathlib.Path, list[str]] = {}
+        for arm, student in by_arm.items():
+            arms_of.setdefault(student.folder, []).append(arm)
+        for folder_of, names in arms_of.items():
+            student = by_arm[names[0]]
             card.write(
-                student,
+                folder_of,
+                arms=names,
+                styles=student.arm.style,
+                seed=student.seed,
                 recipe=folder.name,
+                sets=[s.task(experiment.benchmark, s.style) for s in dict.fromkeys(student.sets)],
                 benchmark=experiment.benchmark,
                 data=options.data,
-                spend=spend,
+                ledger=options.ledger,
             )
     arms = []
     for arm in experiment.arms:
