@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from t5distill import formats
 from t5distill.errors import UserError
-from t5distill.reproduce.experiment import GOLD, OTHER_SIMULATED, SIMULATED, Arm, Experiment
+from t5distill.reproduce.experiment import (
+    GOLD,
+    OTHER_SIMULATED,
+    SIMULATED,
+    TINY_BENCHMARK,
+    TINY_GOLD,
+    TINY_SAMPLES,
+    Arm,
+    Experiment,
+)
 from t5distill.reproduce.running import Stages, command, flags, run
 
 # Of `generate`: how many chains there are does not change what each of them is.
@@ -37,14 +46,12 @@ class ChainSet(NamedTuple):
 
     Attributes:
       asked: where its chains are from; None for the benchmark's own solutions.
-      samples: how many of each problem's chains it is made from.
       options: of `curate`, in order.
       style: of the chains.
       name: what stands for the teacher in the set's name.
     """
 
     asked: Asked | None
-    samples: int
     options: tuple[tuple[str, Any], ...]
     style: str
     name: str
@@ -55,23 +62,31 @@ class ChainSet(NamedTuple):
 
 
 def chain_set(experiment: Experiment, arm: Arm, style: str, *, tiny: bool) -> ChainSet:
-    """Return the set that an arm learns a style from."""
+    """Return the set that an arm learns a style from.
+
+    Names say what differs from the recipe's own options; in a tiny run, whose folder many recipes
+    share, every option.
+    """
     chains = formats.style(style).chains
     curate = {**experiment.curate, **arm.curate}
+    said = curate if tiny else arm.curate
     teacher = arm.teacher or experiment.teacher
-    if teacher == GOLD:
-        return ChainSet(None, 1, _ordered(curate), chains, _named(GOLD, curate))
+    if teacher == GOLD and (not tiny or chains in TINY_GOLD):
+        return ChainSet(None, _ordered(curate), chains, _named(GOLD, said))
     options = {**experiment.generate, **arm.generate}
     samples = int(options.pop(_SAMPLES, 1))
+    if tiny:
+        samples = min(samples, TINY_SAMPLES)
+    asked_so = options if tiny else {k: v for k, v in arm.generate.items() if k != _SAMPLES}
     name = _teacher_name(teacher)
     if tiny:
         name = SIMULATED if teacher == experiment.teacher else OTHER_SIMULATED
-    asked = Asked(teacher, _named(name, options), chains, _ordered(options))
+    asked = Asked(teacher, _named(name, asked_so), chains, _ordered(options))
     # A ledger may hold more samples, which another arm wants.
+    if samples > 1 and (tiny or _SAMPLES in arm.generate):
+        said = {**said, _SAMPLES: samples}
     curate |= {_SAMPLES: samples}
-    unsaid = {_SAMPLES: None} if samples == 1 else {}
-    name = _named(asked.name, {**curate, **unsaid})
-    return ChainSet(asked, samples, _ordered(curate), chains, name)
+    return ChainSet(asked, _ordered(curate), chains, _named(asked.name, said))
 
 
 def chain_sets(experiment: Experiment, *, tiny: bool) -> list[ChainSet]:
@@ -89,13 +104,15 @@ def most_samples(sets: Iterable[ChainSet]) -> dict[Asked, int]:
     found: dict[Asked, int] = {}
     for each in sets:
         if each.asked is not None:
-            found[each.asked] = max(each.samples, found.get(each.asked, 0))
+            found[each.asked] = max(dict(each.options)[_SAMPLES], found.get(each.asked, 0))
     return found
 
 
 def _teacher_name(spec: str) -> str:
     """Return the model's name in a teacher's specification."""
-    return spec.partition("@")[0].rpartition(":")[2].rpartition("/")[2]
+    if spec == TINY_BENCHMARK:
+        return SIMULATED
+    return spec.partition("@")[0].rpartition(":")[2].rpartition("/")[2].removesuffix(".jsonl")
 
 
 def _ordered(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -118,7 +135,7 @@ def _word(text: str) -> str:
 
 
 def prepare(
-    benchmarks: Sequence[str], data: pathlib.Path, raw: Mapping[str, str], stages: Stages
+    experiment: Experiment, data: pathlib.Path, raw: Mapping[str, str], stages: Stages
 ) -> None:
     """Prepare what is not there yet.
 
@@ -127,20 +144,23 @@ def prepare(
     """
     from t5distill.problems.benchmarks import GENERATED
 
-    for benchmark in benchmarks:
+    for benchmark in dict.fromkeys((experiment.benchmark, *experiment.test_benchmarks())):
         if (data / benchmark / "test.jsonl").is_file():
             stages.skipped("prepare")
             continue
         made_by = next((g for g in GENERATED if benchmark.startswith(g)), None)
-        if made_by is None and benchmark not in raw:
+        # One folder may hold a family, such as BIG-Bench Hard's tasks.
+        path = raw.get(benchmark) or raw.get(benchmark.partition("_")[0])
+        if made_by is None and path is None:
             raise UserError(
                 f"{data / benchmark}: no prepared problems of {benchmark}; give its official files "
                 f"with --raw {benchmark}=FOLDER (t5distill prepare --help says which), or take "
                 "--tiny, which needs none"
             )
+        options = experiment.prepare if benchmark == experiment.benchmark else {}
         with stages(f"prepare {benchmark}", kind="prepare"):
-            given = ["--raw", raw[benchmark]] if made_by is None else []
-            command("prepare", made_by or benchmark, *given)
+            given = [] if path is None else ["--raw", path]
+            command("prepare", made_by or benchmark, *given, *flags(dict(options)))
 
 
 def generate(asked: Asked, samples: int, problems: pathlib.Path, ledger: pathlib.Path) -> None:

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-TINY_SIZES = (2000, 100, 300, 100)
+TINY_SIZES = (1000, 100, 200, 50)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,6 +18,9 @@ SIMULATED = "simulated"
 OTHER_SIMULATED = "simulated_other"
 TINY_BENCHMARK = "embedded"
 TINY_TESTS = ("embedded", "embedded_held_out")
+# The styles that its own solutions are in, and the most chains that a problem has.
+TINY_GOLD = ("cot",)
+TINY_SAMPLES = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,7 @@ class Experiment:
     benchmark: str
     students: Mapping[str, Mapping[str, Any]]
     tests: Sequence[str] | None = None
+    prepare: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     teacher: str = GOLD
     generate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     curate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -134,6 +138,7 @@ class Experiment:
         return dataclasses.replace(
             self,
             benchmark=TINY_BENCHMARK,
+            prepare={},
             tests=TINY_TESTS if several else (TINY_BENCHMARK,),
             model="tiny",
             students=students,

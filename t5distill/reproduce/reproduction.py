@@ -91,8 +91,7 @@ def _make_data(experiment: Experiment, options: Options, stages: Stages) -> None
     if options.tiny:
         small.prepare(options, stages)
     else:
-        benchmarks = dict.fromkeys((experiment.benchmark, *experiment.test_benchmarks()))
-        chains.prepare(list(benchmarks), options.data, options.raw, stages)
+        chains.prepare(experiment, options.data, options.raw, stages)
     sets = chain_sets(experiment, tiny=options.tiny)
     todo = [each for each in sets if not is_curated(each, experiment.benchmark, options.data)]
     missing = most_samples(todo)
@@ -140,11 +139,7 @@ def _train(
     """Train every student; return those of each seed, by arm."""
     lengths = None
     # A dry run has no examples to measure.
-    if (
-        options.tiny
-        and not options.dry
-        and not any(text.startswith("TASK_FEATURE_LENGTHS") for text in options.given)
-    ):
+    if options.tiny and not options.dry:
         tasks = {t for s in _all_students(experiment, recipe, options)[0].values() for t in s.tasks}
         lengths = lengths_of(sorted(tasks))
     trained = _all_students(experiment, recipe, options, lengths)

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from t5distill import gin_files
@@ -16,8 +16,11 @@ from t5distill.reproduce.chains import ChainSet, chain_set
 from t5distill.reproduce.experiment import Arm, Experiment
 from t5distill.reproduce.running import bindings
 
-# What a student is not named by: where it lies, and which seed it has.
+# What a student is not named by: where it lies, which seed it has; and without a teacher's
+# distribution, how that is compared.
 _OWN = ("MODEL_DIR", "RANDOM_SEED")
+_OF_TEACHERS = ("SOFT_WEIGHT", "SOFT_TEMPERATURE", "MISSING_MASS", "JSD_BETA")
+_TINY_TOKENS = 2800  # of a batch, inputs and targets
 TINY_TRAINING = "gin/models/tiny_training.gin"
 
 
@@ -96,10 +99,12 @@ def students(
       seed: of their training.
       given: `NAME=VALUE` of the command line, which win over everything.
       tiny: trained as tiny students are, whatever the recipe says.
-      lengths: TASK_FEATURE_LENGTHS of each task, where the recipe's are not meant.
+      lengths: TASK_FEATURE_LENGTHS of each task, where the recipe's are not meant; the batch is
+        then as large for all as a laptop has time for.
     """
     found: dict[str, Student] = {}
     set_by_hand = dict(_binding(text) for text in given)
+    rows = {} if lengths is None else {"BATCH_SIZE": _tiny_batch(lengths.values())}
     for arm in experiment.arms:
         if arm.combine:
             continue
@@ -111,9 +116,9 @@ def students(
         model = arm.model or experiment.model
         files = (f"gin/models/{model}.gin", recipe, *((TINY_TRAINING,) if tiny else ()))
         macros: dict[str, Any] = {"MIXTURE_OR_TASK_NAME": "+".join(tasks)}
-        if lengths:
+        if lengths is not None:
             macros["TASK_FEATURE_LENGTHS"] = _longest([lengths[task] for task in tasks])
-        macros |= {**_training(arm, tiny=tiny), **set_by_hand}
+        macros |= {**rows, **_training(arm, tiny=tiny), **set_by_hand}
         if arm.role == "untrained":
             macros |= {"TRAIN_STEPS": 0, "WARMUP_STEPS": 0, "EVAL_PERIOD": 0}
         named = {**_macros_of(files), **macros}
@@ -121,11 +126,10 @@ def students(
             teacher = found[arm.taught_by].folder
             macros["TEACHER_CHECKPOINT_PATH"] = str(teacher)
             named["TEACHER_CHECKPOINT_PATH"] = teacher.parent.name  # with any seed
-        key = f"{'_'.join(arm.style)}-{digest({k: v for k, v in named.items() if k not in _OWN})}"
         found[arm.name] = Student(
             arm=arm,
             seed=seed,
-            folder=root / key / f"seed_{seed}",
+            folder=root / _key(arm, named) / f"seed_{seed}",
             tasks=tasks,
             sets=tuple(sets),
             files=files,
@@ -139,8 +143,22 @@ def _training(arm: Arm, *, tiny: bool) -> dict[str, Any]:
     """Return an arm's macros; in a tiny run those that every tiny student has are left out."""
     if not tiny:
         return dict(arm.train)
-    usual = _macros_of((TINY_TRAINING,))
+    roots = gin_files.search_roots()
+    usual = gin_files.read(gin_files.find(TINY_TRAINING, roots)).macros
     return {**{k: v for k, v in arm.train.items() if k not in usual}, **arm.tiny}
+
+
+def _key(arm: Arm, named: Mapping[str, Any]) -> str:
+    """Return a name that students share which are trained alike."""
+    left_out = _OWN + (_OF_TEACHERS if named["LOSS"] == "cross_entropy" else ())
+    styles = "_".join(arm.style) if len(arm.style) < 3 else f"{arm.style[0]}_and_others"
+    return f"{styles}-{digest({k: v for k, v in named.items() if k not in left_out})}"
+
+
+def _tiny_batch(lengths: Iterable[Mapping[str, int]]) -> int:
+    """Return the rows of a tiny batch: the same for all students of a recipe."""
+    longest = _longest(list(lengths))
+    return min(16, max(2, _TINY_TOKENS // (longest["inputs"] + longest["targets"])))
 
 
 def _longest(lengths: Sequence[Mapping[str, int]]) -> dict[str, int]:
@@ -154,10 +172,10 @@ def _binding(text: str) -> tuple[str, Any]:
 
 @functools.cache
 def _macros_of(files: tuple[str, ...]) -> dict[str, Any]:
-    """Return what the files set that training reads; the later wins."""
+    """Return every macro of training with what the files set it to; the later wins."""
     roots = gin_files.search_roots()
     declared = gin_files.read(gin_files.find("gin/runs/train.gin", roots)).macros
-    macros: dict[str, Any] = {}
+    macros = dict(declared)
     for name in files:
         macros |= gin_files.read(gin_files.find(name, roots)).macros
     return {name: entry[0] for name, entry in macros.items() if name in declared}
