@@ -77,7 +77,8 @@ def chain_set(experiment: Experiment, arm: Arm, style: str, *, tiny: bool) -> Ch
     samples = int(options.pop(_SAMPLES, 1))
     if tiny:
         samples = min(samples, TINY_SAMPLES)
-    asked_so = options if tiny else {k: v for k, v in arm.generate.items() if k != _SAMPLES}
+    own = {k: v for k, v in arm.generate.items() if k != _SAMPLES}
+    asked_so = {k: v for k, v in options.items() if v not in (None, False)} if tiny else own
     name = _teacher_name(teacher)
     if tiny:
         name = SIMULATED if teacher == experiment.teacher else OTHER_SIMULATED
@@ -122,11 +123,11 @@ def _ordered(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _named(name: str, options: Mapping[str, Any]) -> str:
-    """Return a name that says what is special, e.g. `gpt-4_show_gold_samples_8`."""
+    """Return a name that says what is special, e.g. `gpt-4_no_show_gold_samples_8`."""
     said = [name]
     for option, value in sorted(options.items()):
-        if value is not False and value is not None:
-            said += [option, *([] if value is True else [str(value)])]
+        off = value is False or value is None
+        said += [*(["no"] if off else []), option, *([] if off or value is True else [str(value)])]
     return _word("_".join(said)) if len(said) > 1 else name
 
 

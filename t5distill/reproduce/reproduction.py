@@ -35,7 +35,7 @@ def reproduce(name: str, recipe: str, experiment: Experiment, *, options: Option
     """
     print(f"\n##### {name}: {experiment.question}")
     if not options.dry:
-        _claim(options)
+        _claim(experiment, options)
     os.environ["T5DISTILL_DATA_DIR"] = str(options.data)
     print(f"$ export T5DISTILL_DATA_DIR={options.data}")
     with contextlib.ExitStack() as stack:
@@ -70,19 +70,29 @@ def _planned(experiment: Experiment, options: Options) -> list[str]:
     ]
 
 
-def _claim(options: Options) -> None:
+def _claim(experiment: Experiment, options: Options) -> None:
     """Write down what the folder was begun with; refuse another beginning."""
-    begun = {"tiny": options.tiny}
+    begun: dict[str, Any] = {"tiny": options.tiny}
     if options.tiny:
         begun |= {"sizes": list(options.sizes), "seed": options.seeds[0]}
+    # A set is named by what is special in its recipe: another recipe's may have the same name.
+    made = {
+        f"{s.style}_{s.name}": repr((s.asked and (s.asked.teacher, s.asked.options), s.options))
+        for s in chain_sets(experiment, tiny=options.tiny)
+    }
     path = options.work / "options.json"
-    if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8"))) != begun:
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = found.pop("sets", {})
+    other = [name for name in made if known.get(name, made[name]) != made[name]]
+    if found not in ({}, begun) or other:
+        was = f"{other[0]} of {known[other[0]]}" if other else found
+        now = f"of {made[other[0]]}" if other else begun
         raise UserError(
-            f"{options.work}: begun with {found}, now asked for {begun}; wanted the same options, "
-            "or another --workdir"
+            f"{options.work}: begun with {was}, now asked for {now}; wanted the same options, or "
+            "another --workdir"
         )
     options.work.mkdir(parents=True, exist_ok=True)
-    write_json(path, begun)
+    write_json(path, {**begun, "sets": {**known, **made}})
 
 
 def _make_data(experiment: Experiment, options: Options, stages: Stages) -> None:
