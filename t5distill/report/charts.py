@@ -31,9 +31,10 @@ def colours(report: Row) -> dict[str, int]:
     for row in report["accuracy"]:
         if row["arm"] in found:
             continue
-        swept = row["x"] is not None
-        if row["role"] in _ROLES and not swept:
+        if row["role"] in _ROLES:
             found[row["arm"]] = _ROLES[row["role"]]
+        elif row["x"] is not None:
+            found[row["arm"]] = _OTHERS[0]
         else:
             found[row["arm"]] = _OTHERS[taken % len(_OTHERS)]
             taken += 1
@@ -43,13 +44,20 @@ def colours(report: Row) -> dict[str, int]:
 def first(report: Row) -> Markup:
     """Return the chart of the first screen: student before, answer-only, distilled, teacher."""
     benchmark = report["benchmarks"][0] if report["benchmarks"] else ""
-    rows = [row for row in report["accuracy"] if row["benchmark"] == benchmark]
-    if len(rows) > _FEW:
-        named = (report["main"], report["baseline"])
-        rows = [r for r in rows if r["role"] in ("untrained", "ensemble") or r["arm"] in named]
+    drawn = few(report)
+    rows = [r for r in report["accuracy"] if r["benchmark"] == benchmark and r["arm"] in drawn]
     sets = _own_sets(report)
     teachers = [row for row in report["teacher"] if not sets or row["set"] in sets]
     return accuracies(rows, colours(report), teachers=teachers, title=f"Accuracy on {benchmark}")
+
+
+def few(report: Row) -> set[str]:
+    """Return the arms that are drawn where many would hide each other."""
+    arms = {row["arm"]: row["role"] for row in report["accuracy"]}
+    if len(arms) <= _FEW or not report["main"]:
+        return set(arms)
+    named = {report["main"], report["baseline"]}
+    return {arm for arm, role in arms.items() if role in ("untrained", "ensemble") or arm in named}
 
 
 def _own_sets(report: Row) -> set[str]:
@@ -65,15 +73,10 @@ def accuracies(
     if not rows and not teachers:
         return Markup("")
     items = [_bar(r, r["label"], colour[r["arm"]], _dots(r)) for r in rows]
-    items += [
-        _bar(
-            row,
-            f"teacher: its own chains in {row['set']}, on training problems",
-            _ROLES["teacher"],
-            (),
-        )
-        for row in teachers
-    ]
+    for row in teachers:
+        which = f" ({row['set']})" if len(teachers) > 1 else ""
+        label = f"teacher{which}, on training problems"
+        items.append(_bar(row, label, _ROLES["teacher"], ()))
     several = any(len(row["by_seed"]) > 1 for row in rows)
     says = "Thin lines are 95 % intervals" + ("; dots are single students (seeds)." if several
                                               else ".")  # fmt: skip
@@ -148,12 +151,13 @@ def sweep(found: Row, benchmark: str) -> Markup:
     return svg.chart(lines, title=title, x_label=f"{found['label']}{unit}", log=found["log"])
 
 
-def votes(rows: Sequence[Row], colour: Mapping[str, int], benchmark: str) -> Markup:
+def votes(report: Row, benchmark: str) -> Markup:
     """Return accuracy over the number of samples that vote."""
+    known, drawn = colours(report), few(report)
     lines = [
-        svg.Line(name=row["label"], colour=colour[row["arm"]], points=_points(row["points"], "k"))
-        for row in rows
-        if row["benchmark"] == benchmark
+        svg.Line(name=row["label"], colour=known[row["arm"]], points=_points(row["points"], "k"))
+        for row in report["votes"]
+        if row["benchmark"] == benchmark and row["arm"] in drawn
     ]
     if not lines:
         return Markup("")
@@ -185,16 +189,17 @@ def outcomes(rows: Sequence[Row], *, title: str) -> Markup:
     )
 
 
-def equations(rows: Sequence[Row], colour: Mapping[str, int], benchmark: str) -> Markup:
+def equations(report: Row, benchmark: str) -> Markup:
     """Return how many equations are true at each place of a chain."""
+    known, drawn = colours(report), few(report)
     lines = [
         svg.Line(
             name=row["label"],
-            colour=colour[row["arm"]],
+            colour=known[row["arm"]],
             points=[svg.Point(x=p["place"], y=p["true"]) for p in row["by_place"]],
         )
-        for row in rows
-        if row["benchmark"] == benchmark
+        for row in report["equations"]
+        if row["benchmark"] == benchmark and row["arm"] in drawn
     ]
     if not lines:
         return Markup("")
@@ -205,16 +210,21 @@ def equations(rows: Sequence[Row], colour: Mapping[str, int], benchmark: str) ->
 def training(report: Row) -> list[Markup]:
     """Return a chart for each measure of the training runs."""
     labels = {row["arm"]: row["label"] for row in report["accuracy"]}
-    known = colours(report)
+    known, drawn_arms = colours(report), few(report)
     charts = []
     for measure, title in _MEASURES.items():
-        rows = [row for row in report["training"] if row["measure"] == measure]
+        rows = [
+            row
+            for row in report["training"]
+            # A student that is still in training has no accuracy yet.
+            if row["measure"] == measure and (row["arm"] in drawn_arms or row["arm"] not in known)
+        ]
         if not rows:
             continue
         seeds = sorted({row["seed"] for row in rows if row["seed"] is not None})
         lines = [
             svg.Line(
-                name=_named(labels.get(row["arm"], row["arm"]), row["seed"], seeds),
+                name=labels.get(row["arm"], row["arm"]),
                 colour=known.get(row["arm"], 6),
                 points=[svg.Point(x=x, y=y) for x, y in row["points"]],
                 dash=seeds.index(row["seed"]) if row["seed"] in seeds else 0,
@@ -223,9 +233,14 @@ def training(report: Row) -> list[Markup]:
             for row in rows
         ]
         share = measure.endswith("accuracy")
-        charts.append(svg.chart(lines, title=title, x_label="step", share=share))
+        drawn = svg.chart(lines, title=title, x_label="step", share=share)
+        charts.append(tag("div", drawn, tag("p", _dashes(seeds), class_="note")))
     return charts
 
 
-def _named(label: str, seed: int | None, seeds: Sequence[int]) -> str:
-    return f"{label}, seed {seed}" if len(seeds) > 1 else label
+def _dashes(seeds: Sequence[int]) -> str:
+    if len(seeds) < 2:
+        return ""
+    patterns = ("solid", "dashed", "dotted", "long and short")
+    told = [f"{seed} {pattern}" for seed, pattern in zip(seeds, patterns, strict=False)]
+    return f"Seeds: {', '.join(told)}{', then again' if len(seeds) > len(patterns) else ''}."

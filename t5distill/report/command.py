@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     from t5distill import __version__
     from t5distill.errors import UserError
     from t5distill.records import atomic_write, write_json
-    from t5distill.report import figures, loose, page, predictions, tables
+    from t5distill.report import across, figures, loose, page, predictions, tables
 
     out = pathlib.Path(args.out or pathlib.Path(args.runs[0]) / "report.html")
     if out.suffix.lower() not in (".html", ".htm"):
@@ -55,7 +55,16 @@ def run(args: argparse.Namespace) -> None:
         made=f"Made {now} by t5distill {__version__}.",
     )
     shown = {"predictions": browser.total, "predictions_left_out": browser.left_out}
-    write_json(written["json"], {"made": now, "version": __version__, "runs": reports, **shown})
+    write_json(
+        written["json"],
+        {
+            "made": now,
+            "version": __version__,
+            "runs": reports,
+            "across": across.across(reports),
+            **shown,
+        },
+    )
     for kind, content in (("csv", tables.to_csv(reports)), ("html", text)):
         with atomic_write(written[kind]) as f:
             f.write(content)

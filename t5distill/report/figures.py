@@ -88,7 +88,7 @@ def _accuracies(run: Run, cells: Cells, missing: list[str]) -> list[dict[str, An
                 for t, row in zip(kept, values, strict=True)
             ],
             "outcomes": _outcomes(kept),
-            **{rule: _mean(t.scores.get(rule) for t in kept) for rule in RULES},
+            **_rules(kept),
             "isolation": sorted({level for t in kept for level in t.scores.get("isolation", [])}),
         })  # fmt: skip
     return rows
@@ -134,6 +134,13 @@ def _outcomes(tests: Sequence[Tested]) -> dict[str, float]:
         v.outcome for t in tests for v in scoring.first_samples(t.verdicts).values()
     )
     return {outcome: counts[outcome] / counts.total() for outcome in OUTCOMES}
+
+
+def _rules(tests: Sequence[Tested]) -> dict[str, float | None]:
+    """Return what other rules say, as means over students; of what is executed they say nothing."""
+    if any(t.scores.get("executed") == 1 for t in tests):
+        return dict.fromkeys(RULES)
+    return {rule: _mean(t.scores.get(rule) for t in tests) for rule in RULES}
 
 
 def _mean(values: Any) -> float | None:
@@ -193,14 +200,15 @@ def difference(one: Sequence[Tested], other: Sequence[Tested]) -> dict[str, Any]
         return None
     a, b = left[[i for i, _ in pairs]], right[[j for _, j in pairs]]
     if len(pairs) > 1 and len(ids) > 1:
-        found, method = statistics.over_seeds(a - b), "over students and problems"
+        found, method = statistics.over_seeds(a - b), "students and problems"
     else:
         found = statistics.paired_bootstrap((a[0] == 1).tolist(), (b[0] == 1).tolist())
-        method = "paired bootstrap over problems"
+        method = "paired bootstrap"
     return {
         "difference": found.estimate,
-        "low": found.low,
-        "high": found.high,
+        # With two students the t-distribution reaches beyond what a difference can be.
+        "low": max(found.low, -1.0),
+        "high": min(found.high, 1.0),
         "accuracy": float(a.mean()),
         "against_accuracy": float(b.mean()),
         "shown": bool(found.low > 0 or found.high < 0),

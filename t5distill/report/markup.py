@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class Markup(str):
@@ -39,30 +39,38 @@ def joined(parts: Iterable[object]) -> Markup:
     return Markup("".join(escaped(part) for part in parts))
 
 
+Rows = Iterable[Sequence[object]]
+
+
 def table(
-    caption: object, heads: Sequence[object], rows: Iterable[Sequence[object]], *, words: int = 1
+    caption: object,
+    heads: Sequence[object],
+    rows: Rows | Mapping[str, Rows],
+    *,
+    words: Sequence[int] = (),
 ) -> Markup:
     """Return a table in a box that scrolls sideways where the screen is narrow.
 
     Args:
       caption: says what the table shows.
       heads: of its columns.
-      rows: of its cells; the first is the row's head.
-      words: how many columns, from the left, hold words; the others hold numbers.
+      rows: of its cells; the first is the row's head. By names they are groups of rows.
+      words: the columns that hold words, beside the first; the others hold numbers.
     """
-    kinds = ["words" if i < words else "number" for i in range(len(heads))]
+    groups = rows if isinstance(rows, Mapping) else {"": rows}
+    if isinstance(rows, Mapping) and len(rows) == 1:
+        caption = f"{caption} on {next(iter(rows))}"
+    kinds = ["words" if i in (0, *words) else "number" for i in range(len(heads))]
     head = [tag("th", h, scope="col", class_=kind) for h, kind in zip(heads, kinds, strict=True)]
-    body = [
-        tag(
-            "tr",
-            tag("th", row[0], scope="row", class_="words"),
-            *(tag("td", c, class_=k) for c, k in zip(row[1:], kinds[1:], strict=True)),
-        )
-        for row in rows
-    ]
-    whole = tag(
-        "table", tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *body)
-    )
+    bodies = []
+    for name, some in groups.items():
+        named = tag("th", name, scope="rowgroup", class_="group", colspan=len(heads))
+        lines = [tag("tr", named)] if len(groups) > 1 else []
+        for row in some:
+            cells = [tag("td", c, class_=k) for c, k in zip(row[1:], kinds[1:], strict=True)]
+            lines.append(tag("tr", tag("th", row[0], scope="row", class_="words"), *cells))
+        bodies.append(tag("tbody", *lines))
+    whole = tag("table", tag("caption", caption), tag("thead", tag("tr", *head)), *bodies)
     return tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 

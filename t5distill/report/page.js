@@ -2,7 +2,7 @@
 "use strict";
 // Nothing of the data is ever parsed as HTML: texts go in by textContent only.
 (() => {
-  const ROW = 60; // pixels, as in page.css
+  const ROW = 54; // pixels, as in page.css
   const SPARE = 8; // rows drawn above and below what is seen
   const byId = (id) => document.getElementById(id);
   const list = byId("list"), space = byId("space"), detail = byId("detail"), search = byId("search");
@@ -94,7 +94,8 @@
     const badge = made("span", {
       className: `badge o${rows.outcome[i]}`, textContent: words(outcome(i)),
     });
-    const about = made("div", { className: "about" }, badge, ` · ${whose(i)}`);
+    const answer = rows.answer[i] === null ? "" : ` · answer ${rows.answer[i].slice(0, 40)}`;
+    const about = made("div", { className: "about" }, badge, ` · ${whose(i)}${answer}`);
     const text = problem(i).question ?? problem(i).id;
     const question = made("div", { dir: "auto", textContent: text.slice(0, 200) });
     const row = made("div", { className: "row", id: `row${at}`, role: "option" }, about, question);
@@ -183,7 +184,7 @@
 
   function teacher(chains) {
     if (!chains.length) {
-      const said = "None: the teacher was not asked about this problem, as about all test problems.";
+      const said = "No chain for this problem: the teacher is asked about training problems.";
       return [made("p", { className: "note", textContent: said })];
     }
     return chains.flatMap(([name, style, text, reason]) => [

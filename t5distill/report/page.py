@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from t5distill.report import charts, sections
+from t5distill.report import across, charts, sections
 from t5distill.report.markup import Markup, escaped, joined, table, tag
 from t5distill.report.predictions import Browser
 
@@ -104,9 +104,16 @@ def _side_by_side(reports: Sequence[Row]) -> Markup:
     ]
     return joined([
         tag("h1", f"{len(reports)} runs side by side"),
-        table("Answers", ("run", "folder", "answer"), rows, words=3),
+        table("Answers", ("run", "folder", "answer"), rows, words=(1, 2)),
         tag("div", *drawn, class_="grid2"),
+        tag("div", *_across(reports), class_="grid2"),
     ])  # fmt: skip
+
+
+def _across(reports: Sequence[Row]) -> list[Markup]:
+    curves = across.across(reports)
+    names = dict.fromkeys(line["benchmark"] for curve in curves for line in curve["lines"])
+    return [charts.sweep(curve, name) for curve in curves for name in names]
 
 
 def _about(browser: Browser) -> str:

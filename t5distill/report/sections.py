@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from t5distill.records import OUTCOMES
 from t5distill.report import charts
+from t5distill.report.figures import RULES
 from t5distill.report.markup import Markup, details, joined, table, tag
 from t5distill.report.sentences import between, percent, points, points_between
 
@@ -14,9 +15,13 @@ Row = Mapping[str, Any]
 _TICK = {True: "yes", False: "NO", None: "–"}
 _HOW = (
     "Intervals: of one student Wilson's, over problems; of several, students and problems both "
-    "count. Strict-match and flexible-extract are what widely used harnesses would have counted; "
-    "“with calculator” works the equations out again after decoding; “no marker” is the share of "
-    "answers without words such as “The answer is”."
+    "count."
+)
+_RULES = ("strict-match", "flexible-extract", "with calculator", "no marker", "cut off")
+_RULES_MEAN = (
+    "Strict-match and flexible-extract are what widely used harnesses would have counted; “with "
+    "calculator” works the equations out again after decoding; “no marker” are answers without "
+    "words such as “The answer is”; “cut off” hit the length limit. Programs have none of these."
 )
 
 
@@ -51,28 +56,22 @@ def missing(report: Row) -> Markup:
     count = len(report["missing"])
     what = "One thing is" if count == 1 else f"{count} things are"
     items = tag("ul", *(tag("li", said) for said in report["missing"]))
-    return tag("div", details(f"{what} missing", items, open_=count < 4), class_="warning")
+    return tag("div", details(f"{what} missing", items, open_=count < 7), class_="warning")
 
 
 def results(report: Row) -> Markup:
     """Return our table beside the published numbers."""
-    ours = [
-        (
-            row["label"],
-            row["benchmark"],
-            percent(row["accuracy"]),
-            between(row),
-            f"{row['n']:,}",
+    ours = _by_benchmark(
+        report,
+        lambda row: (
+            row["label"], percent(row["accuracy"]), between(row), f"{row['n']:,}",
             len(row["seeds"]),
-            percent(row["strict_match"]),
-            percent(row["flexible_extract"]),
-            percent(row["calculator_after_decoding"]),
-            percent(row["no_marker"]),
-        )
-        for row in report["accuracy"]
-    ]
-    heads = ("student", "benchmark", "accuracy", "95 % interval", "problems", "students",
-             "strict-match", "flexible-extract", "with calculator", "no marker")  # fmt: skip
+        ),
+    )  # fmt: skip
+    rules = _by_benchmark(
+        report, lambda row: (row["label"], *(percent(row[rule]) for rule in RULES))
+    )
+    heads = ("student", "accuracy", "95 % interval", "problems", "students")
     others = [
         charts.accuracies(
             [row for row in report["accuracy"] if row["benchmark"] == benchmark],
@@ -82,27 +81,38 @@ def results(report: Row) -> Markup:
         for benchmark in report["benchmarks"][1:]
     ]
     return joined([
-        table("Ours", heads, ours, words=2),
+        tag("div", table("Ours", heads, ours), _published(report), class_="grid2"),
         tag("p", _HOW, class_="note"),
-        _published(report),
-        *others,
+        details(
+            "By other rules",
+            table("Shares of all problems", ("student", *_RULES), rules),
+            tag("p", _RULES_MEAN, class_="note"),
+        ),
+        tag("div", *others, class_="grid2"),
     ])  # fmt: skip
+
+
+def _by_benchmark(
+    report: Row, cells: Callable[[Row], Sequence[object]], name: str = "accuracy"
+) -> dict[str, list[Sequence[object]]]:
+    """Return the rows of a table in groups, one for each benchmark."""
+    groups: dict[str, list[Sequence[object]]] = {}
+    for row in report[name]:
+        groups.setdefault(row["benchmark"], []).append(cells(row))
+    return groups
 
 
 def _published(report: Row) -> Markup:
     if not report["published"]:
-        return tag("p", "The recipe gives no published numbers.", class_="note")
-    rows = [
-        (
-            row["label"],
-            row["benchmark"],
-            _tagged(row["verified"]),
-            row["source"],
-            percent(row["accuracy"]),
-        )
-        for row in report["published"]
-    ]
-    heads = ("published", "benchmark", "read at its source", "source", "accuracy")
+        return tag("p", "No published numbers were given.", class_="note")
+    cells = _by_benchmark(
+        report,
+        lambda row: (
+            row["label"], percent(row["accuracy"]), _tagged(row["verified"]), row["source"],
+        ),
+        "published",
+    )  # fmt: skip
+    heads = ("published", "accuracy", "", "source")
     # A figure of another model on other problems is no yardstick of ours.
     same = {row["benchmark"] for row in report["accuracy"]}
     elsewhere = sorted({r["benchmark"] for r in report["published"]} - same)
@@ -113,7 +123,8 @@ def _published(report: Row) -> Markup:
         else "“Verified”: the number was read in the source that is named; “unverified”: it comes "
         "from elsewhere or from memory."
     )
-    return joined([table("Published", heads, rows, words=4), tag("p", note, class_="note")])
+    made = table("Published", heads, cells, words=(2, 3))
+    return tag("div", made, tag("p", note, class_="note"))
 
 
 def _tagged(verified: bool) -> Markup:
@@ -134,32 +145,27 @@ def significance(report: Row) -> Markup:
         )
         for benchmark in report["benchmarks"]
     ]
-    heads = ("student", "against", "benchmark", "interval from", "points", "95 % interval",
-             "shown", "better", "worse", "pairs of students", "problems")  # fmt: skip
-    cells = [
-        (
-            row["label"],
-            row["against_label"],
-            row["benchmark"],
-            row["interval"],
-            points(row["difference"]),
-            points_between(row),
-            "yes" if row["shown"] else "no",
-            row["better"],
-            row["worse"],
-            len(row["seeds"]),
-            row["n"],
-        )
-        for row in rows
-    ]
+    heads = ("student", "against", "points", "95 % interval", "shown", "better", "worse",
+             "pairs", "problems", "interval from")  # fmt: skip
+    cells = _by_benchmark(
+        report,
+        lambda row: (
+            row["label"], row["against_label"], points(row["difference"]), points_between(row),
+            "yes" if row["shown"] else "no", row["better"], row["worse"], len(row["seeds"]),
+            f"{row['n']:,}", row["interval"],
+        ),
+        "differences",
+    )  # fmt: skip
     note = (
         "Each problem is answered by both sides, and each side's students are paired by seed. A "
         "difference is shown where its interval leaves zero out. Better and worse count answers "
         "that only one side has right. With many comparisons one in twenty is shown by chance."
     )
-    return joined(
-        [*drawn, table("Differences", heads, cells, words=4), tag("p", note, class_="note")]
-    )
+    return joined([
+        tag("div", *drawn, class_="grid2"),
+        table("Differences", heads, cells, words=(1, 4, 9)),
+        tag("p", note, class_="note"),
+    ])  # fmt: skip
 
 
 def curves(report: Row) -> Markup:
@@ -168,7 +174,7 @@ def curves(report: Row) -> Markup:
     for benchmark in report["benchmarks"]:
         if report["sweep"]:
             drawn.append(charts.sweep(report["sweep"], benchmark))
-        drawn.append(charts.votes(report["votes"], charts.colours(report), benchmark))
+        drawn.append(charts.votes(report, benchmark))
     found = [chart for chart in drawn if chart]
     if not found:
         return tag("p", "Nothing was varied, and each problem has one sample.", class_="note")
@@ -177,19 +183,20 @@ def curves(report: Row) -> Markup:
 
 def outcomes(report: Row) -> Markup:
     """Return what became of the answers."""
-    drawn, cells = [], []
-    present = [o for o in OUTCOMES if any(row["outcomes"][o] for row in report["accuracy"])]
-    for benchmark in report["benchmarks"]:
-        rows = [row for row in report["accuracy"] if row["benchmark"] == benchmark]
-        if rows:
-            drawn.append(charts.outcomes(rows, title=f"Outcomes on {benchmark}"))
-        cells += [
-            (r["label"], benchmark, *(percent(r["outcomes"][o]) for o in present)) for r in rows
-        ]
-    heads = ("student", "benchmark", *(o.replace("_", " ") for o in present))
+    rows = report["accuracy"]
+    present = [o for o in OUTCOMES if any(row["outcomes"][o] for row in rows)]
+    drawn = [
+        charts.outcomes(some, title=f"Outcomes on {benchmark}")
+        for benchmark in report["benchmarks"]
+        if (some := [row for row in rows if row["benchmark"] == benchmark])
+    ]
+    cells = _by_benchmark(
+        report, lambda row: (row["label"], *(percent(row["outcomes"][o]) for o in present))
+    )
+    heads = ("student", *(o.replace("_", " ") for o in present))
     return joined([
         tag("div", *drawn, class_="grid2"),
-        details("As a table", table("Outcomes", heads, cells, words=2)),
+        details("As a table", table("Outcomes", heads, cells)),
     ])  # fmt: skip
 
 
@@ -199,20 +206,17 @@ def equations(report: Row) -> Markup:
     if not rows:
         said = "No chain with an equation that arithmetic alone decides was found."
         return tag("p", said, class_="note")
-    known = charts.colours(report)
-    drawn = [charts.equations(rows, known, benchmark) for benchmark in report["benchmarks"]]
-    heads = ("student", "benchmark", "equations", "true", "right answers, all equations true",
+    drawn = [charts.equations(report, benchmark) for benchmark in report["benchmarks"]]
+    heads = ("student", "equations", "true", "right answers, all equations true",
              "wrong answers, all equations true")  # fmt: skip
-    cells = [
-        (
-            row["label"],
-            row["benchmark"],
-            f"{row['equations']:,}",
-            percent(row["true"]),
+    cells = _by_benchmark(
+        report,
+        lambda row: (
+            row["label"], f"{row['equations']:,}", percent(row["true"]),
             *(_share(row.get(f"all_true_of_{outcome}")) for outcome in ("correct", "wrong")),
-        )
-        for row in rows
-    ]
+        ),
+        "equations",
+    )  # fmt: skip
     note = (
         "A right answer with a false equation was right by luck or by a second slip; a wrong "
         "answer whose equations are all true went wrong in what it worked out, not in its "
@@ -220,7 +224,7 @@ def equations(report: Row) -> Markup:
     )
     return joined([
         tag("div", *[d for d in drawn if d], class_="grid2"),
-        table("Equations by the calculator", heads, cells, words=2),
+        table("Equations by the calculator", heads, cells),
         tag("p", note, class_="note"),
     ])  # fmt: skip
 
@@ -234,6 +238,9 @@ def training(report: Row) -> Markup:
     drawn = charts.training(report)
     if not drawn:
         return tag("p", "No training was recorded in this folder.", class_="note")
+    if charts.few(report) != {row["arm"] for row in report["accuracy"]}:
+        said = "Of many students those of the first chart are drawn; JSON and CSV have all."
+        drawn.append(tag("p", said, class_="note"))
     return tag("div", *drawn, class_="grid2")
 
 
@@ -255,7 +262,9 @@ def costs(report: Row) -> Markup:
     heads = ("teacher's set", "right", "95 % interval", "samples", "kept", "problems kept",
              "left out because")  # fmt: skip
     made = [
-        table("The teacher's samples on training problems", heads, teacher) if teacher else "",
+        table("The teacher's samples on training problems", heads, teacher, words=(6,))
+        if teacher
+        else "",
         _spent(report["students"], labels),
         _provenance(report["students"], labels),
     ]
@@ -310,7 +319,9 @@ def _provenance(students: Sequence[Row], labels: Mapping[str, str]) -> Markup:
         )
         for row in students
     ]
-    return details("Where each student comes from", table("Provenance", heads, cells, words=9))
+    return details(
+        "Where each student comes from", table("Provenance", heads, cells, words=range(3, 9))
+    )
 
 
 def _number(value: float | None) -> str:

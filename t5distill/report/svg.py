@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from t5distill.report.markup import Markup, joined, tag
 
 # Where the plot lies, in percent of the width; its labels stand to the left.
-_LEFT, _RIGHT = 13.0, 97.0
+_LEFT, _RIGHT = 15.0, 97.0
 _TOP, _HEIGHT = 12, 200
 _ROW = 24
 _MARKS = ("M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z", "M-4,-4h8v8h-8z", "M0,-5l5,9h-10z",
@@ -177,7 +177,9 @@ def chart(
 
 def legend(lines: Sequence[Line]) -> Markup:
     """Return what the colours, dashes and marks of lines mean."""
-    known = {(line.name, line.colour, line.dash): line for line in lines}
+    known: dict[tuple[str, int], Line] = {}
+    for line in lines:
+        known.setdefault((line.name, line.colour), line)
     items = []
     for line in known.values():
         sample = tag(
@@ -220,7 +222,7 @@ class _Frame:
             at, label = self.height(y), f"{short(100 * y)} %" if share else short(y)
             ends = {"x1": f"{_LEFT}%", "x2": f"{_RIGHT}%"}
             drawn.append(tag("line", **ends, y1=at, y2=at, class_="grid"))
-            drawn.append(tag("text", label, x=f"{_LEFT - 1}%", y=at + 4, text_anchor="end"))
+            drawn.append(tag("text", label, x=f"{_LEFT - 2.5}%", y=at + 4, text_anchor="end"))
         for x in self._x_ticks():
             place = self.place(x)
             drawn.append(
