@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from t5distill.evaluate import scoring
-from t5distill.report.folders import Tested
+from t5distill.report.folders import Results
 from t5distill.verify import calculator
 from t5distill.verify.execution import executed_style
 
@@ -45,7 +45,7 @@ def equations(text: str, style: str | None) -> tuple[Equation, ...]:
     return tuple(found)
 
 
-def consistency(tests: Sequence[Tested]) -> dict[str, Any] | None:
+def consistency(tests: Sequence[Results]) -> dict[str, Any] | None:
     """Return how many equations of the first samples are true, by their place in the chain.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from t5distill.evaluate import scoring, statistics
 from t5distill.records import OUTCOMES
 from t5distill.report import costs, equations, sentences
-from t5distill.report.folders import Arm, Run, Tested, at, numeric
+from t5distill.report.folders import Arm, Results, Run, at, numeric
 
 # The rules beside our own that scores.json counts.
 RULES = (
@@ -25,12 +25,12 @@ RULES = (
 # Of so many students without a plan each is compared with each, of more each with the first.
 _EACH_WITH_EACH = 4
 
-Cells = Mapping[tuple[str, str], list[Tested]]
+Cells = Mapping[tuple[str, str], list[Results]]
 
 
 def figures(run: Run) -> dict[str, Any]:
     """Return everything that a report says of one RUN."""
-    cells: dict[tuple[str, str], list[Tested]] = collections.defaultdict(list)
+    cells: dict[tuple[str, str], list[Results]] = collections.defaultdict(list)
     for tested in run.tested:
         cells[tested.benchmark, tested.arm].append(tested)
     missing = list(run.missing)
@@ -94,7 +94,7 @@ def _accuracies(run: Run, cells: Cells, missing: list[str]) -> list[dict[str, An
     return rows
 
 
-def together(tests: Sequence[Tested]) -> tuple[list[Tested], list[str], np.ndarray]:
+def together(tests: Sequence[Results]) -> tuple[list[Results], list[str], np.ndarray]:
     """Return the students that answered the same problems as the first, ids, and who was right.
 
     Returns:
@@ -128,7 +128,7 @@ def interval(values: np.ndarray) -> tuple[statistics.Interval, str]:
     return inside, f"over {students} students and {problems} problems"
 
 
-def _outcomes(tests: Sequence[Tested]) -> dict[str, float]:
+def _outcomes(tests: Sequence[Results]) -> dict[str, float]:
     """Return the share of each outcome among first samples."""
     counts = collections.Counter(
         v.outcome for t in tests for v in scoring.first_samples(t.verdicts).values()
@@ -136,7 +136,7 @@ def _outcomes(tests: Sequence[Tested]) -> dict[str, float]:
     return {outcome: counts[outcome] / counts.total() for outcome in OUTCOMES}
 
 
-def _rules(tests: Sequence[Tested]) -> dict[str, float | None]:
+def _rules(tests: Sequence[Results]) -> dict[str, float | None]:
     """Return what other rules say, as means over students; of what is executed they say nothing."""
     if any(t.scores.get("executed") == 1 for t in tests):
         return dict.fromkeys(RULES)
@@ -185,7 +185,7 @@ def _pairs(run: Run, present: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
     return [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1]]
 
 
-def difference(one: Sequence[Tested], other: Sequence[Tested]) -> dict[str, Any] | None:
+def difference(one: Sequence[Results], other: Sequence[Results]) -> dict[str, Any] | None:
     """Return the paired difference in accuracy, None where the two sides answered no same problems.
 
     With several seeds on both sides a pair is a seed, and the interval counts seeds and problems;

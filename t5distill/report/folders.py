@@ -52,7 +52,7 @@ class Arm:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tested:
+class Results:
     """One student's results on one benchmark.
 
     Attributes:
@@ -113,7 +113,7 @@ class Run:
     benchmarks: list[str]
     seeds: list[int]
     students: list[Student]
-    tested: list[Tested]
+    tested: list[Results]
     problems: Mapping[str, Mapping[str, Problem]]
     curation: Mapping[str, Mapping[str, Any]]
     chains: Mapping[str, list[Chain]]
@@ -171,7 +171,7 @@ def read_reproduction(folder: pathlib.Path) -> Run:
                     if not students[-1].card:
                         missing.append(_unfinished(home, arm.label, seed))
                 for benchmark in plan["tests"]:
-                    found = read_tested(
+                    found = read_results(
                         home / "tests" / benchmark, arm=arm.name, seed=seed, benchmark=benchmark
                     )
                     if isinstance(found, str):
@@ -277,16 +277,16 @@ def _unfinished(home: pathlib.Path, label: str, seed: int) -> str:
     return f"{label}, seed {seed}: not finished (step {at(rows[-1], 'step')}; no card.json)"
 
 
-def read_tested(
+def read_results(
     folder: pathlib.Path, *, arm: str, seed: int | None, benchmark: str
-) -> Tested | str:
+) -> Results | str:
     """Read one student's results on one benchmark, or say what there is instead."""
     if not (folder / "scores.json").is_file() or not (folder / "verdicts.jsonl").is_file():
         return "not scored yet"
     verdicts = read_verdicts(folder / "verdicts.jsonl")
     if not verdicts:
         return "verdicts.jsonl is empty"
-    return Tested(
+    return Results(
         arm=arm,
         seed=seed,
         benchmark=benchmark,

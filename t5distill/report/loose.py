@@ -11,7 +11,7 @@ from t5distill.errors import UserError
 from t5distill.evaluate import scoring
 from t5distill.records import Prediction, Problem, data_dir
 from t5distill.report import folders
-from t5distill.report.folders import Arm, Key, Run, Student, Tested
+from t5distill.report.folders import Arm, Key, Results, Run, Student
 
 
 def read_run(path: str) -> Run:
@@ -41,12 +41,12 @@ def read_run(path: str) -> Run:
 def _read_scored(folder: pathlib.Path, homes: Sequence[pathlib.Path]) -> Run:
     """Make a comparison of folders with scores."""
     missing: list[str] = []
-    tested: list[Tested] = []
+    tested: list[Results] = []
     students: list[Student] = []
     problems: dict[str, dict[str, Problem]] = {}
     for home in homes:
         name = folder.resolve().name if home == folder else str(home.relative_to(folder))
-        found = folders.read_tested(home, arm=name, seed=None, benchmark="")
+        found = folders.read_results(home, arm=name, seed=None, benchmark="")
         if isinstance(found, str):
             missing.append(f"{name}: {found}")
             continue
@@ -84,7 +84,7 @@ def _read_scored(folder: pathlib.Path, homes: Sequence[pathlib.Path]) -> Run:
     )
 
 
-def _arm(tested: Tested) -> Arm:
+def _arm(tested: Results) -> Arm:
     styles = {p.style for p in tested.predictions.values()}
     style = styles.pop() if len(styles) == 1 else None
     return Arm(name=tested.arm, label=tested.arm, role="", style=style)
@@ -115,7 +115,7 @@ def _unnamed(ids: set[str]) -> str:
     return f"{stem} ({len(ids)} problems, {digest[:6]})"
 
 
-def _predictions_near(home: pathlib.Path, found: Tested) -> dict[Key, Prediction] | str:
+def _predictions_near(home: pathlib.Path, found: Results) -> dict[Key, Prediction] | str:
     """Look for the predictions of a folder of scores in its parent and beside it.
 
     Two files may be on the same problems; which of them was scored nobody can say then.
