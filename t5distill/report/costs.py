@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from t5distill.report.folders import Student, at, numeric
+from t5distill.report.folders import Student, at, listed, numeric
 
 MEASURES = ("loss", "validation_loss", "validation_accuracy")
 # A curve of more points looks the same and weighs more.
@@ -59,7 +59,6 @@ def students(found: Sequence[Student]) -> list[dict[str, Any]]:
             "teacher_usd": at(card, "spend", "usd"),
             "selected_step": at(card, "selection", "step"),
         }
-        sets = at(card, "sets")
         rows.append({
             "arm": student.arm,
             "seed": student.seed,
@@ -69,8 +68,8 @@ def students(found: Sequence[Student]) -> list[dict[str, Any]]:
             "selected_by": _text(at(card, "selection", "by")),
             "selected_on": _text(at(card, "selection", "split")),
             "chosen_before_test": _chosen_first(card),
-            "sets": [_set(entry) for entry in (sets if isinstance(sets, list) else [])],
-            "isolation": [str(level) for level in at(card, "isolation") or []],
+            "sets": [_set(entry) for entry in listed(at(card, "sets"))],
+            "isolation": [str(level) for level in listed(at(card, "isolation"))],
         })  # fmt: skip
     return rows
 
@@ -86,8 +85,7 @@ def _set(entry: Any) -> dict[str, Any]:
 def _chosen_first(card: Any) -> bool | None:
     """Tell whether the checkpoint was chosen before any test problem was read."""
     selected = _moment(at(card, "selection", "selected"))
-    tests = at(card, "tests")
-    reads = [_moment(at(test, "read")) for test in (tests if isinstance(tests, list) else [])]
+    reads = [_moment(at(test, "read")) for test in listed(at(card, "tests"))]
     known = [read for read in reads if read is not None]
     if selected is None or not known or len(known) < len(reads):
         return None

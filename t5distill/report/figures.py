@@ -12,7 +12,7 @@ import numpy as np
 from t5distill.evaluate import scoring, statistics
 from t5distill.records import OUTCOMES
 from t5distill.report import costs, equations, sentences
-from t5distill.report.folders import Arm, Results, Run, at, numeric
+from t5distill.report.folders import Arm, Results, Run, at, counts, listed, numeric
 
 # The rules beside our own that scores.json counts.
 RULES = (
@@ -24,6 +24,8 @@ RULES = (
 )
 # Of so many students without a plan each is compared with each, of more each with the first.
 _EACH_WITH_EACH = 4
+
+_POINT = ("k", "accuracy", "low", "high")
 
 Cells = Mapping[tuple[str, str], list[Results]]
 
@@ -52,6 +54,9 @@ def figures(run: Run) -> dict[str, Any]:
         "sweep": _sweep(run, accuracy),
         "votes": _votes(run, cells),
         "equations": _equations(run, cells),
+        "isolation": sorted(
+            {str(level) for t in run.tested for level in listed(t.scores.get("isolation"))}
+        ),
         "training": costs.curves(run.students),
         "students": costs.students(run.students),
         "missing": missing,
@@ -89,7 +94,6 @@ def _accuracies(run: Run, cells: Cells, missing: list[str]) -> list[dict[str, An
             ],
             "outcomes": _outcomes(kept),
             **_rules(kept),
-            "isolation": sorted({level for t in kept for level in t.scores.get("isolation", [])}),
         })  # fmt: skip
     return rows
 
@@ -224,20 +228,18 @@ def teachers(curation: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return of every set of chains which share of the teacher's samples was right."""
     rows = []
     for name, report in curation.items():
-        verdicts = at(report, "verdicts") or {}
-        counts = {o: int(numeric(c) or 0) for o, c in verdicts.items() if o in OUTCOMES}
-        n = sum(counts.values())
+        verdicts = counts(report.get("verdicts"))
+        n = sum(verdicts.get(outcome, 0) for outcome in OUTCOMES)
         if not n:
             continue
-        rejected = at(report, "rejected") or at(report, "reasons") or {}
         rows.append({
             "set": name,
-            **statistics.wilson(counts.get("correct", 0), n).accuracy(),
+            **statistics.wilson(verdicts.get("correct", 0), n).accuracy(),
             "n": n,
             "kept": numeric(report.get("kept")),
             "problems": numeric(report.get("problems")),
             "problems_kept": numeric(report.get("problems_kept")),
-            "rejected": {str(k): v for k, v in rejected.items() if numeric(v) is not None},
+            "rejected": counts(report.get("rejected")),
         })  # fmt: skip
     return rows
 
@@ -286,8 +288,9 @@ def _votes(run: Run, cells: Cells) -> list[dict[str, Any]]:
         points = collections.defaultdict(list)
         tests = cells.get((benchmark, arm.name), [])
         for tested in tests:
-            for point in tested.scores.get("vote_curve", []):
-                points[point["k"]].append(point)
+            for point in listed(tested.scores.get("vote_curve")):
+                if None not in [numeric(at(point, name)) for name in _POINT]:
+                    points[point["k"]].append(point)
         curve = [
             {
                 "k": k,

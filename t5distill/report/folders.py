@@ -133,6 +133,17 @@ def numeric(value: Any) -> float | None:
     return value if is_number and abs(value) < float("inf") else None
 
 
+def listed(value: Any) -> list[Any]:
+    """Return a JSON list, an empty one where it is something else."""
+    return value if isinstance(value, list) else []
+
+
+def counts(value: Any) -> dict[str, int]:
+    """Return the counts of a JSON object of counts."""
+    pairs = value.items() if isinstance(value, Mapping) else ()
+    return {name: int(found) for name, count in pairs if (found := numeric(count)) is not None}
+
+
 def read_object(path: pathlib.Path) -> dict[str, Any]:
     """Return the JSON object of a file.
 

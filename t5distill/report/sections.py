@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from t5distill.evaluate.score import isolated
 from t5distill.records import OUTCOMES
 from t5distill.report import charts
 from t5distill.report.figures import RULES
@@ -194,8 +195,10 @@ def outcomes(report: Row) -> Markup:
         report, lambda row: (row["label"], *(percent(row["outcomes"][o]) for o in present))
     )
     heads = ("student", *(o.replace("_", " ") for o in present))
+    behind = f"Programs and equations: {isolated(report['isolation'])}."
     return joined([
         tag("div", *drawn, class_="grid2"),
+        tag("p", behind, class_="note") if report["isolation"] else "",
         details("As a table", table("Outcomes", heads, cells)),
     ])  # fmt: skip
 
