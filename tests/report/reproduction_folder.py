@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import random
 
 from t5distill import verify
 from t5distill.curate.counts import Line, Tally
@@ -58,6 +59,7 @@ class Folder:
     arms: tuple = ARMS
     hostile: bool = True
     ensemble: bool = True
+    thinking: int = 0  # words before a chain that compress as badly as real ones
 
     def write(self, home):
         """Write everything below a folder; return it."""
@@ -114,6 +116,10 @@ class Folder:
         text = writer.text(problem, arm["style"], f"{arm['name']} {sample}")
         if self.hostile and arm["style"] == "cot" and i < len(HOSTILE):
             text = f"{HOSTILE[i]}\n{text}"
+        if self.thinking and arm["style"] == "cot":
+            rng = random.Random(f"{problem.id} {seed} {sample}")
+            words = ("".join(rng.choices("aeioubdfgklmnprst", k=5)) for _ in range(self.thinking))
+            text = f"Let me see: {' '.join(words)}. {text}"
         finished = (i + seed) % 11 != 3
         return Prediction(
             problem_id=problem.id,

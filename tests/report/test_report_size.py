@@ -28,7 +28,7 @@ def large(tmp_path_factory):
     problems = PREDICTIONS // (2 * 5 * 5) - 20
     reproduction_folder.Folder(
         problems=problems, held_out=20, train=50, seeds=(0, 1, 2, 3, 4), samples=5, arms=ARMS,
-        ensemble=False,
+        ensemble=False, thinking=50,
     ).write(folder)  # fmt: skip
     assert main(["report", str(folder)]) == 0
     return folder / "report.html"
