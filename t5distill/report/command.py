@@ -30,11 +30,14 @@ def run(args: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from t5distill import __version__
+    from t5distill import __version__, places
     from t5distill.errors import UserError
     from t5distill.records import atomic_write, write_json
     from t5distill.report import across, figures, loose, page, predictions, tables
 
+    for path in (*args.runs, args.out or ""):
+        if places.is_remote(path):
+            raise UserError(f"{path}: in a bucket; wanted a folder on this machine: copy it here")
     out = pathlib.Path(args.out or pathlib.Path(args.runs[0]) / "report.html")
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {out}: wanted a file that ends in .html")

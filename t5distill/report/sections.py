@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from t5distill.evaluate.score import isolated
 from t5distill.records import OUTCOMES
 from t5distill.report import charts
 from t5distill.report.figures import RULES
@@ -160,7 +159,8 @@ def significance(report: Row) -> Markup:
     note = (
         "Each problem is answered by both sides, and each side's students are paired by seed. A "
         "difference is shown where its interval leaves zero out. Better and worse count answers "
-        "that only one side has right. With many comparisons one in twenty is shown by chance."
+        "that only one side has right. Of comparisons without any real difference one in "
+        "twenty is shown by chance."
     )
     return joined([
         tag("div", *drawn, class_="grid2"),
@@ -195,7 +195,7 @@ def outcomes(report: Row) -> Markup:
         report, lambda row: (row["label"], *(percent(row["outcomes"][o]) for o in present))
     )
     heads = ("student", *(o.replace("_", " ") for o in present))
-    behind = f"Programs and equations: {isolated(report['isolation'])}."
+    behind = f"Programs and equations were executed behind {' and '.join(report['isolation'])}."
     return joined([
         tag("div", *drawn, class_="grid2"),
         tag("p", behind, class_="note") if report["isolation"] else "",

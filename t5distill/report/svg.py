@@ -7,15 +7,19 @@ a phone and a screen alike and its words keep their size.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
-from t5distill.report.markup import Markup, joined, tag
+from t5distill.report.markup import Markup, tag
 
 # Where the plot lies, in percent of the width; its labels stand to the left.
 _LEFT, _RIGHT = 15.0, 97.0
 _TOP, _HEIGHT = 12, 200
 _ROW = 24
+# The least share of the width between two labels, and pixels between intervals at one place.
+_ROOM = 0.09
+_ASIDE = 5.0
 _MARKS = ("M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z", "M-4,-4h8v8h-8z", "M0,-5l5,9h-10z",
           "M0,-5l5,5l-5,5l-5,-5z")  # fmt: skip
 _DASHES = (None, "7 4", "2 3", "9 3 2 3")
@@ -156,6 +160,7 @@ def chart(
     ys = [y for p in points for y in (p.y, p.low, p.high) if y is not None]
     low, high = (0.0, min(1.0, max([*ys, 0.05]) * 1.08)) if share else (min(ys), max(ys))
     frame = _Frame(
+        marked=sorted({p.x for line in lines if line.marks for p in line.points}),
         x=(min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5),
         y=(low, high) if high > low else (low - 0.5, high + 0.5),
         log=log,
@@ -164,7 +169,7 @@ def chart(
         "svg",
         tag("title", title),
         *frame.grid(share),
-        *(_line(frame, line) for line in lines),
+        *(_line(frame, line, aside) for line, aside in zip(lines, _asides(lines), strict=True)),
         width="100%",
         height=_TOP + _HEIGHT + 24,
         role="img",
@@ -196,8 +201,12 @@ def legend(lines: Sequence[Line]) -> Markup:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Frame:
-    """Where values lie in a chart; `x` and `y` are its ends, `x` in powers of ten where `log`."""
+    """Where values lie in a chart; `x` and `y` are its ends, `x` in powers of ten where `log`.
 
+    `marked` are the places of marks along its width.
+    """
+
+    marked: Sequence[float]
     x: tuple[float, float]
     y: tuple[float, float]
     log: bool
@@ -230,7 +239,10 @@ class _Frame:
             )
         return drawn
 
-    def _x_ticks(self) -> list[float]:
+    def _x_ticks(self) -> Sequence[float]:
+        places = [self.along(x) for x in self.marked]
+        if places and all(b - a > _ROOM for a, b in itertools.pairwise(places)):
+            return self.marked
         if not self.log:
             return ticks(*self.x, count=4)
         low, high = (10**end for end in self.x)
@@ -250,7 +262,13 @@ def _mark(colour: int, x: str, y: float) -> Markup:
     return tag("svg", shape, x=x, y=y, overflow="visible", width=1, height=1)
 
 
-def _line(frame: _Frame, line: Line) -> Markup:
+def _asides(lines: Sequence[Line]) -> list[float]:
+    """Return by how many pixels each line stands aside, so that intervals do not hide others."""
+    spread = any(p.low is not None for line in lines for p in line.points)
+    return [_ASIDE * spread * (i - (len(lines) - 1) / 2) for i in range(len(lines))]
+
+
+def _line(frame: _Frame, line: Line, aside: float) -> Markup:
     # A drawing inside the drawing is stretched to the plot; its strokes keep their width.
     points = " ".join(
         f"{1000 * frame.along(p.x):.1f},{frame.height(p.y) - _TOP:.1f}" for p in line.points
@@ -273,4 +291,4 @@ def _line(frame: _Frame, line: Line) -> Markup:
             ends = {"y1": frame.height(p.low), "y2": frame.height(p.high)}
             marks.append(tag("line", x1=x, x2=x, **ends, class_=f"line stroke{line.colour}"))
         marks.append(_mark(line.colour, x, frame.height(p.y)))
-    return joined([path, *marks])
+    return tag("g", path, *marks, transform=f"translate({aside:g},0)" if aside else None)

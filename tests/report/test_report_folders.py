@@ -152,6 +152,7 @@ def test_several_runs_stand_side_by_side(folder, loose, tmp_path):
     [
         ("report nowhere", "no such folder; wanted a reproduction"),
         ("report empty", "neither experiment.json nor scores.json"),
+        ("report gs://bucket/run", "in a bucket; wanted a folder on this machine"),
         ("report run run", "given twice"),
         ("report run --out all.txt", "ends in .html"),
         ("report run --out folder.html", "a folder; wanted a file in it"),
