@@ -28,8 +28,6 @@ def run(args: argparse.Namespace) -> None:
     """Read the runs, work the numbers out, write three files."""
     import datetime
 
-    from tqdm import tqdm
-
     from t5distill import __version__, places
     from t5distill.errors import UserError
     from t5distill.records import atomic_write, write_json
@@ -46,11 +44,13 @@ def run(args: argparse.Namespace) -> None:
     twice = [r for i, r in enumerate(args.runs) if r in args.runs[:i]]
     if twice:
         raise UserError(f"{twice[0]}: given twice; wanted each RUN once")
+    written = {"html": out, "json": out.with_suffix(".json"), "csv": out.with_suffix(".csv")}
+    _check_own(written["json"], b'{\n  "made": ')
+    _check_own(written["csv"], ",".join(tables.COLUMNS).encode())
     runs = loose.distinct([loose.read_run(path) for path in args.runs])
-    reports = [figures.figures(r) for r in tqdm(runs, "figures", disable=None, delay=1.0)]
+    reports = [figures.figures(r) for r in runs]
     browser = predictions.browser(runs)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    written = {"html": out, "json": out.with_suffix(".json"), "csv": out.with_suffix(".csv")}
     text = page.page(
         reports,
         browser,
@@ -75,4 +75,14 @@ def run(args: argparse.Namespace) -> None:
         print(f"{report['run']}: {report['answer']['sentence']}")
         for said in report["missing"]:
             print(f"  missing: {said}")
+        for said in report["warnings"]:
+            print(f"  warning: {said}")
     print(f"\nwrote {written['html']}, {written['json'].name} and {written['csv'].name}")
+
+
+def _check_own(path: pathlib.Path, begins: bytes) -> None:
+    """Raise UserError where a file that is no report's would be replaced."""
+    from t5distill.errors import UserError
+
+    if path.is_file() and not path.read_bytes().startswith(begins):
+        raise UserError(f"{path} would be replaced and is no report's; wanted another --out")

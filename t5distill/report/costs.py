@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from t5distill.report.folders import Student, at, listed, numeric
+from t5distill.report.runs import Student, at, listed, numeric
 
 MEASURES = ("loss", "validation_loss", "validation_accuracy")
 # A curve of more points looks the same and weighs more.
@@ -65,6 +66,9 @@ def students(found: Sequence[Student]) -> list[dict[str, Any]]:
             **{name: numeric(value) for name, value in numbers.items()},
             "device": _text(at(card, "hardware", "kind")),
             "commit": _text(at(card, "commit")),
+            "command": shlex.join(map(str, listed(at(card, "command")))),
+            "versions": _pairs(at(card, "versions")),
+            "config": _text(at(card, "config")) or "",
             "selected_by": _text(at(card, "selection", "by")),
             "selected_on": _text(at(card, "selection", "split")),
             "chosen_before_test": _chosen_first(card),
@@ -72,6 +76,23 @@ def students(found: Sequence[Student]) -> list[dict[str, Any]]:
             "isolation": [str(level) for level in listed(at(card, "isolation"))],
         })  # fmt: skip
     return rows
+
+
+def warnings(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> list[str]:
+    """Return what makes a student's score worth less than it seems."""
+    said = []
+    for row in rows:
+        name = f"{labels.get(row['arm'], row['arm'])}, seed {row['seed']}"
+        if row["selected_on"] == "test":
+            said.append(f"{name}: its checkpoint was chosen on the test split")
+        if row["chosen_before_test"] is False:
+            said.append(f"{name}: the test was read before its checkpoint was chosen")
+    return said
+
+
+def _pairs(value: Any) -> str:
+    found = value.items() if isinstance(value, Mapping) else ()
+    return ", ".join(f"{name} {version}" for name, version in found)
 
 
 def _set(entry: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from t5distill.evaluate import scoring
-from t5distill.report.folders import Results
+from t5distill.report.runs import Results
 from t5distill.verify import calculator
 from t5distill.verify.execution import executed_style
 

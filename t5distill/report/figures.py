@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from t5distill.evaluate import scoring, statistics
 from t5distill.records import OUTCOMES
 from t5distill.report import costs, equations, sentences
-from t5distill.report.folders import Arm, Results, Run, at, counts, listed, numeric
+from t5distill.report.runs import Arm, Results, Run, at, counts, listed, numeric
 
 # The rules beside our own that scores.json counts.
 RULES = (
@@ -38,6 +39,7 @@ def figures(run: Run) -> dict[str, Any]:
     missing = list(run.missing)
     accuracy = _accuracies(run, cells, missing)
     differences = _differences(run, cells)
+    found = costs.students(run.students)
     return {
         "run": run.name,
         **{name: run.plan.get(name, "") for name in ("title", "question", "source", "recipe")},
@@ -58,8 +60,9 @@ def figures(run: Run) -> dict[str, Any]:
             {str(level) for t in run.tested for level in listed(t.scores.get("isolation"))}
         ),
         "training": costs.curves(run.students),
-        "students": costs.students(run.students),
+        "students": found,
         "missing": missing,
+        "warnings": costs.warnings(found, {arm.name: arm.label for arm in run.arms}),
     }
 
 
@@ -309,7 +312,8 @@ def _votes(run: Run, cells: Cells) -> list[dict[str, Any]]:
 
 def _equations(run: Run, cells: Cells) -> list[dict[str, Any]]:
     rows = []
-    for benchmark, arm in itertools.product(run.benchmarks, run.arms):
+    pairs = list(itertools.product(run.benchmarks, run.arms))
+    for benchmark, arm in tqdm(pairs, "equations", leave=False, disable=None, delay=1.0):
         if found := equations.consistency(cells.get((benchmark, arm.name), [])):
             rows.append({"benchmark": benchmark, "arm": arm.name, "label": arm.label, **found})
     return rows

@@ -12,7 +12,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from t5distill import places
@@ -26,122 +27,13 @@ from t5distill.records import (
     Problem,
     Verdict,
     decoded,
+    from_object,
     read_jsonl,
 )
+from t5distill.report.runs import Arm, Key, Results, Run, Student, at, numeric
 
-Key = tuple[str, int]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One way to make a student.
-
-    Attributes:
-      name: as its folder is called.
-      label: for a reader.
-      role: `untrained`, `answer_only`, `distilled`, `ensemble` or another word.
-      style: of its predictions, or None.
-      x: its place in a sweep, or None.
-    """
-
-    name: str
-    label: str
-    role: str = "distilled"
-    style: str | None = None
-    x: float | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Results:
-    """One student's results on one benchmark.
-
-    Attributes:
-      arm: its name.
-      seed: None where there are no seeds.
-      benchmark: the name.
-      scores: the content of scores.json.
-      verdicts: as they stand in verdicts.jsonl.
-      predictions: by problem and sample; those that were found.
-    """
-
-    arm: str
-    seed: int | None
-    benchmark: str
-    scores: Mapping[str, Any]
-    verdicts: list[Verdict]
-    predictions: Mapping[Key, Prediction]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Student:
-    """What is known of one student beside its results.
-
-    Attributes:
-      arm: its name.
-      seed: None where there are no seeds.
-      card: the content of card.json, empty where there is none.
-      curve: rows with `step` and what was measured there.
-    """
-
-    arm: str
-    seed: int | None
-    card: Mapping[str, Any]
-    curve: list[dict[str, Any]]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
-    """One RUN of the command line.
-
-    Attributes:
-      name: of its folder.
-      plan: the content of experiment.json; empty where there is none.
-      arms: in order, ensembles last.
-      benchmarks: in order, the main one first.
-      seeds: that were wanted; empty where there are none.
-      students: that were found.
-      tested: their results.
-      problems: by benchmark and id; those that the results are of.
-      curation: by set, the content of curation.json.
-      chains: by problem, the teacher's for those problems.
-      missing: what was looked for and is not there, each a sentence.
-    """
-
-    name: str
-    plan: Mapping[str, Any]
-    arms: list[Arm]
-    benchmarks: list[str]
-    seeds: list[int]
-    students: list[Student]
-    tested: list[Results]
-    problems: Mapping[str, Mapping[str, Problem]]
-    curation: Mapping[str, Mapping[str, Any]]
-    chains: Mapping[str, list[Chain]]
-    missing: list[str]
-
-
-def at(obj: Any, *names: str) -> Any:
-    """Return what lies at a path of names in JSON, None where the path ends."""
-    for name in names:
-        obj = obj.get(name) if isinstance(obj, Mapping) else None
-    return obj
-
-
-def numeric(value: Any) -> float | None:
-    """Return a JSON number, None where it is something else."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and abs(value) < float("inf") else None
-
-
-def listed(value: Any) -> list[Any]:
-    """Return a JSON list, an empty one where it is something else."""
-    return value if isinstance(value, list) else []
-
-
-def counts(value: Any) -> dict[str, int]:
-    """Return the counts of a JSON object of counts."""
-    pairs = value.items() if isinstance(value, Mapping) else ()
-    return {name: int(found) for name, count in pairs if (found := numeric(count)) is not None}
+# The id with which a line of chains begins, where it needs no JSON to be read.
+_FIRST = re.compile(rb'\{"problem_id": "([^"\\]*)"')
 
 
 def read_object(path: pathlib.Path) -> dict[str, Any]:
@@ -229,9 +121,15 @@ def _plan(path: pathlib.Path) -> dict[str, Any]:
     for name, kind in (("tests", str), ("seeds", int), ("ensembles", dict), ("published", dict)):
         if odd := [value for value in plan[name] if type(value) is not kind]:
             raise UserError(f"{path}: {name} holds {odd[0]!r}, wanted {kind.__name__}")
+    for entry in plan["published"]:
+        value = numeric(entry.get("accuracy"))
+        if value is not None and not 0 <= value <= 1:
+            raise UserError(f"{path}: a published accuracy is {value}, wanted a share from 0 to 1")
     names = [at(arm, "name") for arm in plan["arms"]]
     if not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: arms is {plan['arms']!r}, wanted a list of objects with a name")
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise UserError(f"{path}: arm {twice[0]!r} stands twice")
     for name in ("baseline", "main"):
         if plan.get(name) not in (*names, None):
             raise UserError(f"{path}: {name} is {plan[name]!r}, wanted one of {', '.join(names)}")
@@ -355,7 +253,25 @@ def find_chains(sets: pathlib.Path, ids: Iterable[str]) -> dict[str, list[Chain]
     wanted, found = set(ids), dict[str, list[Chain]]()
     for name in ("kept", "rejected"):
         for path in sorted(sets.glob(f"*/{name}.jsonl")):
-            for chain in read_jsonl(Chain, path):
-                if chain.problem_id in wanted:
-                    found.setdefault(chain.problem_id, []).append(chain)
+            for chain in _chains(path, wanted):
+                found.setdefault(chain.problem_id, []).append(chain)
     return found
+
+
+def _chains(path: pathlib.Path, wanted: set[str]) -> Iterator[Chain]:
+    """Yield the chains for some problems.
+
+    A set may hold gigabytes of log-probabilities, mostly for other problems: what its first field
+    rules out is not parsed.
+    """
+    with places.reading(path) as f:
+        for number, line in enumerate(f, start=1):
+            first = _FIRST.match(line)
+            if not line.strip() or (first and first[1].decode("utf-8", "replace") not in wanted):
+                continue
+            try:
+                chain = from_object(Chain, decoded(line))
+            except (ValueError, RecursionError) as e:
+                raise UserError(f"{path}:{number}: not a Chain: {e}") from e
+            if chain.problem_id in wanted:
+                yield chain

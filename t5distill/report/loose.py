@@ -11,7 +11,7 @@ from t5distill.errors import UserError
 from t5distill.evaluate import scoring
 from t5distill.records import Prediction, Problem, data_dir
 from t5distill.report import folders
-from t5distill.report.folders import Arm, Key, Results, Run, Student
+from t5distill.report.runs import Arm, Key, Results, Run, Student
 
 
 def read_run(path: str) -> Run:

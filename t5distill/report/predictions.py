@@ -15,7 +15,7 @@ from typing import Any
 
 from t5distill.records import OUTCOMES, Chain, Prediction, Problem, Verdict
 from t5distill.report.equations import equations
-from t5distill.report.folders import Results, Run
+from t5distill.report.runs import Results, Run
 
 # More than so many make a page that a phone will not hold.
 CAP = 60_000

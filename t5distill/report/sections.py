@@ -50,13 +50,16 @@ def head(report: Row, level: int) -> Markup:
 
 
 def missing(report: Row) -> Markup:
-    """Say what was looked for and not found."""
-    if not report["missing"]:
-        return Markup("")
-    count = len(report["missing"])
-    what = "One thing is" if count == 1 else f"{count} things are"
-    items = tag("ul", *(tag("li", said) for said in report["missing"]))
-    return tag("div", details(f"{what} missing", items, open_=count < 7), class_="warning")
+    """Say what was looked for and not found, and what is amiss."""
+    boxes = []
+    for said, what in ((report["warnings"], "to beware of"), (report["missing"], "missing")):
+        count = len(said)
+        things = "One thing is" if count == 1 else f"{count} things are"
+        items = tag("ul", *(tag("li", sentence) for sentence in said))
+        if count:
+            folded = details(f"{things} {what}", items, open_=count < 7)
+            boxes.append(tag("div", folded, class_="warning"))
+    return joined(boxes)
 
 
 def results(report: Row) -> Markup:
@@ -322,9 +325,17 @@ def _provenance(students: Sequence[Row], labels: Mapping[str, str]) -> Markup:
         )
         for row in students
     ]
-    return details(
-        "Where each student comes from", table("Provenance", heads, cells, words=range(3, 9))
-    )
+    settings = {
+        row["arm"]: f"{row['command']}\n\n{row['versions']}\n\n{row['config']}".strip()
+        for row in reversed(students)
+    }
+    folded = [
+        details(f"Command and settings: {labels.get(arm, arm)}", tag("pre", text, class_="text"))
+        for arm, text in settings.items()
+        if text
+    ]
+    made = table("Provenance", heads, cells, words=range(3, 9))
+    return details("Where each student comes from", made, *folded)
 
 
 def _number(value: float | None) -> str:

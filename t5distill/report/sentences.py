@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from t5distill.report.folders import Run
+from t5distill.report.runs import Run
 
 TINY = (
     "This is a tiny run: it shows that the method runs and what it does to a tiny student on these "

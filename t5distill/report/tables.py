@@ -12,8 +12,8 @@ from t5distill.report.figures import RULES
 COLUMNS = ("run", "table", "benchmark", "arm", "seed", "measure", "at", "value", "low", "high",
            "n", "note")  # fmt: skip
 # Of a student's card these are no numbers.
-_WORDS = ("arm", "seed", "sets", "isolation", "device", "commit", "selected_by", "selected_on",
-          "chosen_before_test")  # fmt: skip
+_WORDS = ("arm", "seed", "sets", "isolation", "device", "commit", "command", "versions", "config",
+          "selected_by", "selected_on", "chosen_before_test")  # fmt: skip
 
 Line = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from t5distill.records import Chain, Prediction, Problem, Verdict
 from t5distill.report import across, costs, equations, figures, predictions, sentences
-from t5distill.report.folders import Arm, Results, Run, Student
+from t5distill.report.runs import Arm, Results, Run, Student
 
 ANSWER = Arm(name="answer", label="answers", role="answer_only", style="answer")
 COT = Arm(name="cot", label="chains", role="distilled", style="cot")

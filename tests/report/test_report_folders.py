@@ -11,6 +11,7 @@ import reproduction_folder
 
 from t5distill.__main__ import main
 from t5distill.records import write_json
+from t5distill.report import loose as loose_runs
 
 SMALL = reproduction_folder.Folder(
     problems=8, held_out=4, train=8, seeds=(0,), hostile=False, ensemble=False,
@@ -177,6 +178,8 @@ def test_mistakes(folder, tmp_path, monkeypatch, capsys, command, message):
         ({"seeds": "0"}, "seeds is '0', wanted a list"),
         ({"seeds": [True]}, "seeds holds True, wanted int"),
         ({"tests": [1]}, "tests holds 1, wanted str"),
+        ({"arms": [{"name": "answer"}] * 2}, "arm 'answer' stands twice"),
+        ({"published": [{"accuracy": 21.99}]}, "21.99, wanted a share from 0 to 1"),
         ({"tiny": "no"}, "tiny is 'no', wanted a bool"),
         ({"ensembles": [{}]}, "has no name"),
     ],
@@ -234,10 +237,50 @@ def test_scores_and_curation_may_hold_anything(folder, odd):
 def test_a_plans_lesser_fields_may_hold_anything(folder, odd):
     path = folder / "experiment.json"
     plan = json.loads(path.read_text())
-    plan |= {"sweep": odd, "published": [{"label": odd, "accuracy": odd, "source": odd}]}
+    plan |= {"sweep": odd, "published": [{"label": odd, "source": odd, "benchmark": odd}]}
     plan["arms"][0] |= {"label": odd, "x": odd, "style": odd, "role": odd}
     write_json(path, plan)
     reported(folder)
+
+
+@pytest.mark.parametrize("name", ["experiment.json", "mine.csv"])
+def test_no_file_of_another_kind_is_replaced(folder, capsys, name):
+    (folder / "mine.csv").write_text("a,b")
+    before = (folder / name).read_text()
+    page = str((folder / name).with_suffix(".html"))
+    assert main(["report", str(folder), "--out", page]) == 2
+    assert "is no report's; wanted another --out" in capsys.readouterr().err
+    assert (folder / name).read_text() == before
+    reported(folder)
+    reported(folder)  # its own are
+
+
+def test_a_choice_that_saw_the_test_is_told(folder, capsys):
+    path = folder / "students/cot/seed_0/card.json"
+    card = json.loads(path.read_text())
+    card["selection"] |= {"split": "test", "selected": "2026-05-01T23:00:00+00:00"}
+    write_json(path, card)
+    (run,) = reported(folder)["runs"]
+    assert run["warnings"] == [
+        "chains of thought, seed 0: its checkpoint was chosen on the test split",
+        "chains of thought, seed 0: the test was read before its checkpoint was chosen",
+    ]
+    assert "warning: chains" in capsys.readouterr().out
+    assert "2 things are to beware of" in (folder / "report.html").read_text()
+
+
+def test_the_teachers_chains_for_a_problem_are_shown_with_it(folder):
+    """A run may be tested on problems that the teacher was asked about: a training split."""
+    place = folder / "data/chains/embedded_cot_simulated"
+    problem = json.loads((folder / "data/embedded/test.jsonl").read_text().splitlines()[0])["id"]
+    for name, meta in (("kept", {}), ("rejected", {"reason": "leak"})):
+        lines = (place / f"{name}.jsonl").read_text().splitlines()
+        chain = {"problem_id": problem, "style": "cot", "text": name, "teacher": "m", "meta": meta}
+        (place / f"{name}.jsonl").write_text("\n".join([*lines, json.dumps(chain)]) + "\n")
+    chains = loose_runs.read_run(str(folder)).chains
+    assert {i: [(c.text, c.meta) for c in found] for i, found in chains.items()} == {
+        problem: [("kept", {}), ("rejected", {"reason": "leak"})]
+    }
 
 
 def test_it_needs_no_jax_tensorflow_or_seqio(folder):
