@@ -34,7 +34,11 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=[*setuptools.find_packages(include=["t5distill", "t5distill.*"]), "t5distill.gin"],
     package_dir={"t5distill": "t5distill", "t5distill.gin": "gin"},
-    package_data={"t5distill.gin": ["**/*.gin"], "t5distill": ["**/*.tsv", "**/*.json"]},
+    package_data={
+        "t5distill.gin": ["**/*.gin"],
+        "t5distill": ["**/*.tsv", "**/*.json"],
+        "t5distill.report": ["page.html", "page.css", "page.js"],
+    },
     py_modules=["tasks"],
     install_requires=CORE,
     extras_require={
@@ -44,6 +48,7 @@ setuptools.setup(
             "pytest>=8",
             "pytest-xdist",
             "hypothesis",
+            "playwright",  # drives the Chromium that reads a report; .ci/run installs that
             "psutil",
             "scipy",
             "safetensors",

@@ -29,6 +29,7 @@ COMMANDS = {
     "eval": ("t5distill.eval", "decode and score a split (gin)"),
     "score": ("t5distill.evaluate.score", "judge predictions against problems"),
     "ensemble": ("t5distill.evaluate.ensemble", "one answer from several styles or samples"),
+    "report": ("t5distill.report.command", "one HTML page of what runs found; JSON and CSV"),
     "export": ("t5distill.export.command", "a student for Hugging Face or T5X, with a model card"),
     "plan": ("t5distill.plan.command", "memory, time and cost on chips that need not be there"),
     "inspect": ("t5distill.data.inspect_batch", "print one packed batch as text with loss weights"),

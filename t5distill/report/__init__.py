@@ -1,0 +1,1 @@
+"""Reports: what runs found, as one HTML page, and the same numbers as JSON and CSV."""
