@@ -62,6 +62,7 @@ def write(
         "extractor": verify.VERSION,
     }
     levels = {level for test in card["tests"] for level in test.pop("isolation", ())}
+    levels |= {level for each in card["sets"] if (level := each.pop("isolation"))}
     write_json(folder / NAME, {**card, "isolation": sorted(levels)})
 
 
@@ -147,6 +148,7 @@ def _set(data: pathlib.Path, name: str) -> dict[str, Any]:
         "reasons": curation.get("rejected"),
         "verdicts": curation.get("verdicts"),
         "rules": curation.get("rules"),
+        "isolation": curation.get("isolation"),
     }
 
 

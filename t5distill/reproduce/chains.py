@@ -69,7 +69,7 @@ def chain_set(experiment: Experiment, arm: Arm, style: str, *, tiny: bool) -> Ch
     """
     chains = formats.style(style).chains
     curate = {**experiment.curate, **arm.curate}
-    said = curate if tiny else arm.curate
+    said = dict(curate if tiny else arm.curate)
     teacher = arm.teacher or experiment.teacher
     if teacher == GOLD and (not tiny or chains in TINY_GOLD):
         return ChainSet(None, _ordered(curate), chains, _named(GOLD, said))

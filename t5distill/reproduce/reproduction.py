@@ -148,8 +148,9 @@ def _train(
 ) -> list[dict[str, Student]]:
     """Train every student; return those of each seed, by arm."""
     lengths = None
-    # A dry run has no examples to measure.
-    if options.tiny and not options.dry:
+    sets = chain_sets(experiment, tiny=options.tiny)
+    # A dry run may have no examples to measure.
+    if options.tiny and all(is_curated(s, experiment.benchmark, options.data) for s in sets):
         tasks = {t for s in _all_students(experiment, recipe, options)[0].values() for t in s.tasks}
         lengths = lengths_of(sorted(tasks))
     trained = _all_students(experiment, recipe, options, lengths)

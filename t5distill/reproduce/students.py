@@ -157,8 +157,9 @@ def _key(arm: Arm, named: Mapping[str, Any]) -> str:
 
 def _tiny_batch(lengths: Iterable[Mapping[str, int]]) -> int:
     """Return the rows of a tiny batch: the same for all students of a recipe."""
-    longest = _longest(list(lengths))
-    return min(16, max(2, _TINY_TOKENS // (longest["inputs"] + longest["targets"])))
+    tokens = sum(_longest(list(lengths)).values())
+    # Powers of two, which divide over devices.
+    return next((rows for rows in (16, 8, 4) if rows * tokens <= _TINY_TOKENS), 2)
 
 
 def _longest(lengths: Sequence[Mapping[str, int]]) -> dict[str, int]:
