@@ -1,4 +1,7 @@
-"""Folders of `t5distill score` that no experiment.json describes: each one is a student."""
+"""Folders of `t5distill score` that no experiment.json describes.
+
+Each one is a student, called by its path; where its last part is the benchmark, by what is before.
+"""
 
 from __future__ import annotations
 
@@ -42,40 +45,43 @@ def _read_scored(folder: pathlib.Path, homes: Sequence[pathlib.Path]) -> Run:
     """Make a comparison of folders with scores."""
     missing: list[str] = []
     tested: list[Results] = []
-    students: list[Student] = []
+    students: dict[str, Student] = {}
     problems: dict[str, dict[str, Problem]] = {}
     for home in homes:
-        name = folder.resolve().name if home == folder else str(home.relative_to(folder))
-        found = folders.read_results(home, arm=name, seed=None, benchmark="")
+        path = folder.resolve().name if home == folder else str(home.relative_to(folder))
+        found = folders.read_results(home, arm=path, seed=None, benchmark="")
         if isinstance(found, str):
-            missing.append(f"{name}: {found}")
+            missing.append(f"{path}: {found}")
             continue
         ids = {str(v.problem_id) for v in found.verdicts}
         known = _problems(folder, ids)
         if known is None:
-            missing.append(f"{name}: its problems were found neither in {folder / 'data'} nor in "
+            missing.append(f"{path}: its problems were found neither in {folder / 'data'} nor in "
                            f"{data_dir()}: set T5DISTILL_DATA_DIR")  # fmt: skip
         benchmark = known[0] if known else _unnamed(ids)
         problems.setdefault(benchmark, {}).update(known[1] if known else {})
         if not found.predictions:
             predictions = _predictions_near(home, found)
             if isinstance(predictions, str):
-                missing.append(f"{name}: {predictions}")
+                missing.append(f"{path}: {predictions}")
             else:
                 found = dataclasses.replace(found, predictions=predictions)
-        tested.append(dataclasses.replace(found, benchmark=benchmark))
-        students.append(_student(home, name))
+        # A student's folder often has one of scores for each benchmark.
+        parent = path.removesuffix(f"/{benchmark}")
+        taken = any((t.arm, t.benchmark) == (parent, benchmark) for t in tested)
+        name = path if taken else parent
+        tested.append(dataclasses.replace(found, arm=name, benchmark=benchmark))
+        students.setdefault(name, _student(home, name))
     if not tested:
         raise UserError(f"{folder}: {missing[0]}; wanted verdicts of `t5distill score`")
-    benchmarks = list(dict.fromkeys(t.benchmark for t in tested))
     sets = folder / "data" / "chains"
     return Run(
         name=folder.resolve().name,
         plan={},
-        arms=[_arm(t) for t in tested],
-        benchmarks=benchmarks,
+        arms=list({t.arm: _arm(t) for t in tested}.values()),
+        benchmarks=list(dict.fromkeys(t.benchmark for t in tested)),
         seeds=[],
-        students=students,
+        students=list(students.values()),
         tested=tested,
         problems=problems,
         curation=folders.read_curation(sets),

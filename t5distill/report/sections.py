@@ -325,10 +325,10 @@ def _provenance(students: Sequence[Row], labels: Mapping[str, str]) -> Markup:
         )
         for row in students
     ]
-    settings = {
-        row["arm"]: f"{row['command']}\n\n{row['versions']}\n\n{row['config']}".strip()
-        for row in reversed(students)
-    }
+    settings: dict[str, str] = {}
+    for row in students:
+        text = f"{row['command']}\n\n{row['versions']}\n\n{row['config']}".strip()
+        settings.setdefault(row["arm"], text)
     folded = [
         details(f"Command and settings: {labels.get(arm, arm)}", tag("pre", text, class_="text"))
         for arm, text in settings.items()

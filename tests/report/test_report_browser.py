@@ -1,15 +1,18 @@
 """The page in a real Chromium: it draws, filters, answers keys, and nothing of the data runs."""
 
 import csv
+import functools
 import http.server
 import json
+import shutil
 import threading
 
 import pytest
 import reproduction_folder
 
+from t5distill.__main__ import main
 from t5distill.records import Prediction, Problem, Verdict, read_jsonl
-from t5distill.report import svg
+from t5distill.report import predictions, svg
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
@@ -239,6 +242,35 @@ def test_every_text_stands_out_from_what_is_behind_it(home, read, scheme):
     assert page.evaluate(CONTRAST) == []
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+ANCHORS = """[...document.querySelectorAll("a[href^='#']")]
+  .filter((a) => !document.getElementById(a.hash.slice(1))).map((a) => a.hash)"""
+TWICE = """[...document.querySelectorAll("[id]")].map((e) => e.id)
+  .filter((id, i, all) => all.indexOf(id) < i)"""
+
+
+def test_several_runs_on_one_page(home, tmp_path, read):
+    other = shutil.copytree(home, tmp_path / "other")
+    page_path = tmp_path / "both.html"
+    assert main(["report", str(home), str(other), "--out", str(page_path)]) == 0
+    reader = read(page_path)
+    page = reader.near_predictions()
+    assert page.evaluate(ANCHORS) == [] and page.evaluate(TWICE) == []
+    assert reader.count() == 2 * expected(home)
+    page.locator("[data-filter=run] select").select_option(index=1)
+    assert reader.count() == expected(home)
+    assert page.locator("article#run1 h2").inner_text() == "Chains of thought for a tiny student"
+
+
+def test_what_is_left_out_is_said(home, tmp_path, read, monkeypatch):
+    monkeypatch.setattr(predictions, "browser", functools.partial(predictions.browser, cap=100))
+    assert main(["report", str(home), "--out", str(tmp_path / "few.html")]) == 0
+    reader = read(tmp_path / "few.html")
+    page = reader.near_predictions()
+    assert reader.count() == 100
+    left = expected(home) - 100
+    assert f"{left:,} of {expected(home):,} are left out" in page.inner_text("#predictions")
 
 
 def test_marks_of_lines_differ_without_colour():

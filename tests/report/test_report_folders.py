@@ -110,16 +110,20 @@ def test_folders_of_score_are_compared_without_a_plan(loose):
     found = reported(loose)
     (run,) = found["runs"]
     assert run["missing"] == [] and run["benchmarks"] == ["embedded", "embedded_held_out"]
-    assert [row["arm"] for row in run["accuracy"]] == [
-        "answer/embedded", "cot/embedded", "answer/embedded_held_out", "cot/embedded_held_out",
-    ]  # fmt: skip
-    pairs = [(row["arm"], row["against"]) for row in run["differences"]]
-    assert pairs == [
-        ("cot/embedded", "answer/embedded"),
-        ("cot/embedded_held_out", "answer/embedded_held_out"),
-    ]
+    names = [(row["arm"], row["benchmark"]) for row in run["accuracy"]]
+    assert names == [(arm, b) for b in run["benchmarks"] for arm in ("answer", "cot")]
+    pairs = [(row["arm"], row["against"], row["benchmark"]) for row in run["differences"]]
+    assert pairs == [("cot", "answer", "embedded"), ("cot", "answer", "embedded_held_out")]
     assert {row["style"] for row in run["accuracy"]} == {"answer", "cot"}
-    assert {row["arm"] for row in run["training"]} == {"cot/embedded", "cot/embedded_held_out"}
+    assert {row["arm"] for row in run["training"]} == {"cot"}
+
+
+def test_scores_of_the_same_benchmark_are_of_several_students(loose):
+    for name in ("verdicts.jsonl", "scores.json"):
+        shutil.copy(loose / "cot/embedded" / name, loose / "cot")
+    (run,) = reported(loose)["runs"]
+    arms = [row["arm"] for row in run["accuracy"] if row["benchmark"] == "embedded"]
+    assert sorted(arms) == ["answer", "cot", "cot/embedded"]
 
 
 def test_one_folder_of_score_is_a_run_too(loose):
