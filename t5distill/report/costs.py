@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from t5distill.report.runs import Student, at, listed, numeric
+from t5distill.report.runs import Student, at, counts, listed, numeric
 
 MEASURES = ("loss", "validation_loss", "validation_accuracy")
 # A curve of more points looks the same and weighs more.
@@ -47,8 +47,7 @@ def students(found: Sequence[Student]) -> list[dict[str, Any]]:
         numbers = {
             "parameters": at(card, "parameters"),
             "steps": at(card, "training", "steps"),
-            "examples": at(card, "training", "examples"),
-            "input_tokens": at(card, "training", "input_tokens"),
+            "examples": sum(counts(at(card, "mixture")).values()) or None,
             "target_tokens": at(card, "training", "target_tokens"),
             "training_s": at(card, "training", "seconds"),
             "wall_s": _seconds_between(at(card, "started"), at(card, "ended")),
@@ -57,7 +56,7 @@ def students(found: Sequence[Student]) -> list[dict[str, Any]]:
             "devices": at(card, "hardware", "count"),
             "teacher_requests": at(card, "spend", "requests"),
             "teacher_tokens": at(card, "spend", "tokens"),
-            "teacher_usd": at(card, "spend", "usd"),
+            "teacher_money": at(card, "spend", "money"),
             "selected_step": at(card, "selection", "step"),
         }
         rows.append({
@@ -73,6 +72,7 @@ def students(found: Sequence[Student]) -> list[dict[str, Any]]:
             "selected_on": _text(at(card, "selection", "split")),
             "chosen_before_test": _chosen_first(card),
             "sets": [_set(entry) for entry in listed(at(card, "sets"))],
+            "mixture": counts(at(card, "mixture")),
             "isolation": [str(level) for level in listed(at(card, "isolation"))],
         })  # fmt: skip
     return rows

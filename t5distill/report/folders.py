@@ -1,15 +1,16 @@
 """What a reproduction's folder holds, read into plain data; what is not there yet is said.
 
-RUN/experiment.json                 what is compared
-RUN/data/BENCHMARK/SPLIT.jsonl      problems
-RUN/data/chains/SET/                kept.jsonl, rejected.jsonl, curation.json of the teacher
-RUN/students/ARM/seed_K/            card.json, metrics.jsonl, tests/BENCHMARK/
-RUN/ensembles/NAME/seed_K/tests/BENCHMARK/
+RUN/experiment.json     what is compared, and where it lies; paths are relative to RUN, since
+                        several experiments may share problems and students
+    data                BENCHMARK/SPLIT.jsonl of problems; chains/SET/ of the teacher's chains:
+                        kept.jsonl, rejected.jsonl, curation.json
+    arms[].students     of each seed the folders of training: card.json, metrics.jsonl
+    arms[].results      of each seed the folder of answers: BENCHMARK/ with predictions,
+                        verdicts.jsonl, scores.json
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 import re
@@ -30,7 +31,7 @@ from t5distill.records import (
     from_object,
     read_jsonl,
 )
-from t5distill.report.runs import Arm, Key, Results, Run, Student, at, numeric
+from t5distill.report.runs import Arm, Key, Results, Run, Student, at, listed, numeric
 
 # The id with which a line of chains begins, where it needs no JSON to be read.
 _FIRST = re.compile(rb'\{"problem_id": "([^"\\]*)"')
@@ -61,47 +62,47 @@ def read_reproduction(folder: pathlib.Path) -> Run:
     plan = _plan(folder / "experiment.json")
     missing: list[str] = []
     arms = [_arm(folder, entry) for entry in plan["arms"]]
-    ensembles = [
-        dataclasses.replace(_arm(folder, entry), role="ensemble") for entry in plan["ensembles"]
-    ]
-    students, tested = [], []
-    for place, group in (("students", arms), ("ensembles", ensembles)):
-        for arm in group:
-            for seed in plan["seeds"]:
-                home = folder / place / arm.name / f"seed_{seed}"
-                if place == "students":
-                    students.append(_student(home, arm.name, seed))
-                    if not students[-1].card:
+    students: dict[pathlib.Path, Student] = {}
+    tested = []
+    for arm, entry in zip(arms, plan["arms"], strict=True):
+        for k, seed in enumerate(plan["seeds"]):
+            # An answer of several students has none of its own, and arms may share one.
+            for home in _paths(folder, entry, "students", k) if arm.role != "ensemble" else ():
+                if home not in students:
+                    students[home] = _student(home, arm.name, seed)
+                    if not students[home].card:
                         missing.append(_unfinished(home, arm.label, seed))
-                for benchmark in plan["tests"]:
+            for benchmark in plan["tests"]:
+                found: Results | str = "not scored yet"
+                for place in _paths(folder, entry, "results", k):
                     found = read_results(
-                        home / "tests" / benchmark, arm=arm.name, seed=seed, benchmark=benchmark
+                        place / benchmark, arm=arm.name, seed=seed, benchmark=benchmark
                     )
-                    if isinstance(found, str):
-                        missing.append(f"{arm.label}, seed {seed}, {benchmark}: {found}")
-                    else:
-                        tested.append(found)
+                if isinstance(found, str):
+                    missing.append(f"{arm.label}, seed {seed}, {benchmark}: {found}")
+                else:
+                    tested.append(found)
+    data = folder / plan["data"]
     wanted = {b: {str(v.problem_id) for t in tested if t.benchmark == b for v in t.verdicts}
               for b in plan["tests"]}  # fmt: skip
-    problems = {b: find_problems(folder / "data" / b, ids) for b, ids in wanted.items()}
+    problems = {b: find_problems(data / b, ids) for b, ids in wanted.items()}
     for benchmark, ids in wanted.items():
         if count := len(ids - problems[benchmark].keys()):
-            place = folder / "data" / benchmark
-            missing.append(f"{count} problems of {benchmark} are not in {place}")
-    sets = folder / "data" / "chains"
-    if not any(sets.glob("*/curation.json")):
-        missing.append(f"no curation.json in {sets}: nothing is said of the teacher")
+            missing.append(f"{count} problems of {benchmark} are not in {data / benchmark}")
+    of_students = sets(data / "chains", students.values())
+    if not any((place / "curation.json").is_file() for place in of_students):
+        missing.append(f"no curation.json in {data / 'chains'}: nothing is said of the teacher")
     return Run(
         name=folder.resolve().name,
         plan=plan,
-        arms=[*arms, *ensembles],
+        arms=arms,
         benchmarks=list(plan["tests"]),
         seeds=list(plan["seeds"]),
-        students=students,
+        students=list(students.values()),
         tested=tested,
         problems=problems,
-        curation=read_curation(sets),
-        chains=find_chains(sets, set().union(*wanted.values())),
+        curation=read_curation(of_students),
+        chains=find_chains(of_students, set().union(*wanted.values())),
         missing=missing,
     )
 
@@ -111,14 +112,14 @@ def _plan(path: pathlib.Path) -> dict[str, Any]:
     plan = read_object(path)
     defaults: dict[str, Any] = {
         "recipe": "", "title": "", "question": "", "source": "", "tiny": False, "benchmark": "",
-        "tests": [], "seeds": [], "arms": [], "ensembles": [], "published": [],
+        "tests": [], "seeds": [], "arms": [], "published": [], "data": "data",
     }  # fmt: skip
     for name, default in defaults.items():
         value = plan.setdefault(name, default)
         if type(value) is not type(default):
             wanted = type(default).__name__
             raise UserError(f"{path}: {name} is {value!r}, wanted a {wanted}")
-    for name, kind in (("tests", str), ("seeds", int), ("ensembles", dict), ("published", dict)):
+    for name, kind in (("tests", str), ("seeds", int), ("arms", dict), ("published", dict)):
         if odd := [value for value in plan[name] if type(value) is not kind]:
             raise UserError(f"{path}: {name} holds {odd[0]!r}, wanted {kind.__name__}")
     for entry in plan["published"]:
@@ -145,13 +146,31 @@ def _arm(folder: pathlib.Path, entry: Mapping[str, Any]) -> Arm:
     if not isinstance(name, str):
         raise UserError(f"{folder / 'experiment.json'}: {dict(entry)!r} has no name")
     style = entry.get("style")
+    role = "ensemble" if entry.get("combined") else str(entry.get("role") or "distilled")
     return Arm(
         name=name,
         label=str(entry.get("label") or name),
-        role=str(entry.get("role") or "distilled"),
+        role=role,
         style=style if isinstance(style, str) else None,
         x=numeric(entry.get("x")),
     )
+
+
+def _paths(folder: pathlib.Path, entry: Mapping[str, Any], what: str, k: int) -> list[pathlib.Path]:
+    """Return the folders of an arm's k-th seed: one, or a list of them."""
+    of_seeds = entry.get(what)
+    found = of_seeds[k] if isinstance(of_seeds, list) and k < len(of_seeds) else []
+    found = [found] if isinstance(found, str) else found
+    if not isinstance(found, list) or not all(isinstance(path, str) for path in found):
+        raise UserError(f"{folder / 'experiment.json'}: {what} of {entry['name']!r}: no path there")
+    return [folder / path for path in found]
+
+
+def sets(root: pathlib.Path, students: Iterable[Student]) -> list[pathlib.Path]:
+    """Return the chain sets that the students learnt; all, where no card says which."""
+    named = {at(each, "name") for student in students for each in listed(at(student.card, "sets"))}
+    found = sorted(path.parent for path in root.glob("*/curation.json"))
+    return [path for path in found if path.name in named] or found
 
 
 def _student(home: pathlib.Path, arm: str, seed: int | None) -> Student:
@@ -243,17 +262,18 @@ def find_problems(folder: pathlib.Path, ids: set[str]) -> dict[str, Problem]:
     return found
 
 
-def read_curation(sets: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """Return the reports of a data directory's sets of chains by name."""
-    return {path.parent.name: read_object(path) for path in sorted(sets.glob("*/curation.json"))}
+def read_curation(sets: Iterable[pathlib.Path]) -> dict[str, dict[str, Any]]:
+    """Return the reports of sets of chains by name."""
+    paths = [path / "curation.json" for path in sets]
+    return {path.parent.name: read_object(path) for path in paths if path.is_file()}
 
 
-def find_chains(sets: pathlib.Path, ids: Iterable[str]) -> dict[str, list[Chain]]:
+def find_chains(sets: Iterable[pathlib.Path], ids: Iterable[str]) -> dict[str, list[Chain]]:
     """Return the teacher's chains for some problems, kept ones first."""
     wanted, found = set(ids), dict[str, list[Chain]]()
     for name in ("kept", "rejected"):
-        for path in sorted(sets.glob(f"*/{name}.jsonl")):
-            for chain in _chains(path, wanted):
+        for path in [place / f"{name}.jsonl" for place in sets]:
+            for chain in _chains(path, wanted) if path.is_file() else ():
                 found.setdefault(chain.problem_id, []).append(chain)
     return found
 

@@ -74,7 +74,7 @@ def _read_scored(folder: pathlib.Path, homes: Sequence[pathlib.Path]) -> Run:
         students.setdefault(name, _student(home, name))
     if not tested:
         raise UserError(f"{folder}: {missing[0]}; wanted verdicts of `t5distill score`")
-    sets = folder / "data" / "chains"
+    sets = folders.sets(folder / "data" / "chains", students.values())
     return Run(
         name=folder.resolve().name,
         plan={},

@@ -282,25 +282,24 @@ def costs(report: Row) -> Markup:
 def _spent(students: Sequence[Row], labels: Mapping[str, str]) -> Markup:
     if not students:
         return Markup("")
-    heads = ("student", "seed", "parameters", "steps", "examples", "input tokens", "target tokens",
-             "training", "in all", "memory, MiB", "teacher requests", "teacher tokens",
-             "teacher USD")  # fmt: skip
+    heads = ("student", "seed", "parameters", "steps", "examples", "target tokens", "training",
+             "in all", "memory, MiB", "teacher requests", "teacher tokens",
+             "teacher's price")  # fmt: skip
     cells = [
         (
             labels.get(row["arm"], row["arm"]),
             row["seed"],
-            *(_number(row[n]) for n in ("parameters", "steps", "examples", "input_tokens",
-                                        "target_tokens")),
+            *(_number(row[n]) for n in ("parameters", "steps", "examples", "target_tokens")),
             _duration(row["training_s"]),
             _duration(row["wall_s"]),
             _number(row["peak_memory_mib"]),
-            *(_number(row[n]) for n in ("teacher_requests", "teacher_tokens", "teacher_usd")),
+            *(_number(row[n]) for n in ("teacher_requests", "teacher_tokens", "teacher_money")),
         )
         for row in students
     ]  # fmt: skip
     note = (
-        "Teacher columns are what the chains cost that a student was trained on; students of the "
-        "same set share them, so they do not add up."
+        "Teacher columns are what the whole ledger cost, in the currency of its prices: all "
+        "students of a folder share it."
     )
     return joined([table("Spend and time", heads, cells), tag("p", note, class_="note")])
 
@@ -310,7 +309,7 @@ def _provenance(students: Sequence[Row], labels: Mapping[str, str]) -> Markup:
     if not students:
         return Markup("")
     heads = ("student", "seed", "checkpoint", "chosen by", "chosen before the test was read",
-             "device", "commit", "sets of chains", "isolation")  # fmt: skip
+             "device", "commit", "sets of chains", "examples seen of", "isolation")  # fmt: skip
     cells = [
         (
             labels.get(row["arm"], row["arm"]),
@@ -321,6 +320,7 @@ def _provenance(students: Sequence[Row], labels: Mapping[str, str]) -> Markup:
             f"{_number(row['devices'])} × {row['device'] or '–'}",
             (row["commit"] or "–")[:12],
             ", ".join(f"{s['name']} ({(s['sha256'] or '–')[:12]})" for s in row["sets"]) or "–",
+            ", ".join(f"{task} {count:,}" for task, count in row["mixture"].items()) or "–",
             ", ".join(row["isolation"]) or "–",
         )
         for row in students
@@ -334,7 +334,7 @@ def _provenance(students: Sequence[Row], labels: Mapping[str, str]) -> Markup:
         for arm, text in settings.items()
         if text
     ]
-    made = table("Provenance", heads, cells, words=range(3, 9))
+    made = table("Provenance", heads, cells, words=range(3, 10))
     return details("Where each student comes from", made, *folded)
 
 

@@ -171,6 +171,7 @@ def _spent(ledger: pathlib.Path) -> dict[str, Any] | None:
     cost = overview["cost"]
     return {
         "requests": sum(overview["attempts"].values()),
+        "tokens": cost.tokens,
         "prompt_tokens": cost.prompt_tokens,
         "completion_tokens": cost.completion_tokens,
         "money": cost.money,

@@ -291,6 +291,7 @@ def _write(
                     "role": arm.role,
                     "style": style,
                     "x": arm.x,
+                    "combined": arm.combine,
                     "students": [
                         [os.path.relpath(by_arm[name].folder, folder) for name in used]
                         for by_arm in trained

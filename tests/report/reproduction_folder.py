@@ -93,14 +93,28 @@ class Folder:
             "question": "Does a student learn more from a teacher's chains than from answers?",
             "source": "Magister et al. 2022", "tiny": True, "benchmark": "embedded",
             "tests": list(tests), "seeds": list(self.seeds),
-            "arms": [{"x": None, **arm} for arm in self.arms],
-            "ensembles": [{"name": "fallback", "label": "program, then chain"}]
-            if self.ensemble else [],
+            "arms": [
+                {
+                    "x": None, **arm,
+                    "students": [[self._home(arm, seed)] for seed in self.seeds],
+                    "results": [f"{self._home(arm, seed)}/tests" for seed in self.seeds],
+                }
+                for arm in self.arms
+            ] + [
+                {
+                    "name": "fallback", "label": "program, then chain", "combined": "fallback",
+                    "students": [],
+                    "results": [f"ensembles/fallback/seed_{s}/tests" for s in self.seeds],
+                }
+            ] * self.ensemble,
             "baseline": "answer", "main": "cot", "sweep": None, "published": PUBLISHED,
         }  # fmt: skip
 
+    def _home(self, arm, seed):
+        return f"students/{arm['name']}/seed_{seed}"
+
     def _student(self, home, arm, seed, tests):
-        place = home / "students" / arm["name"] / f"seed_{seed}"
+        place = home / self._home(arm, seed)
         for benchmark, problems in tests.items():
             predictions = [
                 self._prediction(problem, i, arm, seed, sample)
@@ -208,7 +222,7 @@ def card(arm, seed, place):
         "mixture": {"embedded_cot_simulated": 1.0},
         "training": {"steps": 300, "input_tokens": 1_234_567, "target_tokens": 765_432,
                      "examples": 9600, "seconds": 245.3, "curve": curve},
-        "spend": {"tokens": 54_321, "usd": None, "requests": 60},
+        "spend": {"tokens": 54_321, "money": 0.0, "requests": 60},
         "selection": {"split": "validation", "by": "validation_accuracy", "step": 300,
                       "benchmarks": ["embedded"], "candidates": [],
                       "selected": "2026-05-01T10:50:00+00:00"},

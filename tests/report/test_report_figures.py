@@ -253,7 +253,7 @@ def test_false_equations_are_marked_where_a_page_counts():
 def test_costs_come_from_cards():
     card = {
         "parameters": 300, "training": {"steps": 5, "seconds": 2.5, "target_tokens": 40},
-        "spend": {"tokens": 10, "usd": None, "requests": 5},
+        "spend": {"tokens": 10, "money": None, "requests": 5},
         "started": "2026-01-01T00:00:00", "ended": "2026-01-01T00:01:00+00:00",
         "selection": {"step": 3, "by": "loss", "selected": "2026-01-01T00:00:30"},
         "tests": [{"read": "2026-01-01T00:00:29+00:00"}],
@@ -261,7 +261,7 @@ def test_costs_come_from_cards():
     (row,) = costs.students([Student(arm="cot", seed=0, card=card, curve=[]),
                              Student(arm="cot", seed=1, card={}, curve=[])])  # fmt: skip
     assert (row["parameters"], row["steps"], row["training_s"]) == (300, 5, 2.5)
-    assert row["wall_s"] == 60.0 and row["teacher_usd"] is None
+    assert row["wall_s"] == 60.0 and row["teacher_money"] is None
     assert row["chosen_before_test"] is False
 
 

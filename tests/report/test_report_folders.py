@@ -185,7 +185,6 @@ def test_mistakes(folder, tmp_path, monkeypatch, capsys, command, message):
         ({"arms": [{"name": "answer"}] * 2}, "arm 'answer' stands twice"),
         ({"published": [{"accuracy": 21.99}]}, "21.99, wanted a share from 0 to 1"),
         ({"tiny": "no"}, "tiny is 'no', wanted a bool"),
-        ({"ensembles": [{}]}, "has no name"),
     ],
 )
 def test_a_plan_that_is_none(folder, capsys, change, message):
