@@ -114,7 +114,9 @@ def resolve(name: str, vocab: str) -> str:
     A name that nobody registered is looked for among the curated sets under $T5DISTILL_DATA_DIR, so
     that what `t5distill curate` wrote can be trained on without a module of one's own.
 
-    Names joined by `+` are a mixture of those, with rates proportional to their examples.
+    Names joined by `+` are a mixture of those, with rates proportional to their examples. A name
+    with `_of_` asks one benchmark's problems with another's chains to show, e.g.
+    `svamp_cot_in_context_of_gsm8k_cot_gold`.
 
     Raises:
       UserError: no such vocabulary, or no such name; the nearest one is suggested.
@@ -129,7 +131,7 @@ def resolve(name: str, vocab: str) -> str:
         raise UserError(f"task {name} has vocabulary {suffix!r}, but VOCAB is {vocab!r}")
     full = with_vocabulary(plain, vocab)
     known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
-    if full in known or _register_curated(plain, vocab):
+    if full in known or _register_curated(plain, vocab) or _register_borrowed(plain, vocab):
         return full
     near = difflib.get_close_matches(full, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
@@ -152,6 +154,20 @@ def _register_curated(plain: str, vocab: str) -> bool:
         register(plain, benchmark=benchmark, style=style, vocab=vocab, chains=found, splits=splits)
         return True
     return False
+
+
+def _register_borrowed(plain: str, vocab: str) -> bool:
+    """Register the problems of one benchmark, asked with what was curated of another."""
+    asked, _, chains = plain.partition("_of_")
+    # The longest name: `cot_in_context` ends no other way than in itself, `cot` in many.
+    styles = [s for s in sorted(formats.STYLES, key=len) if asked.endswith(f"_{s}")]
+    if not chains or not styles or sources.curated_manifest(chains) is None:
+        return False
+    style = styles[-1]
+    benchmark = asked.removesuffix(f"_{style}")
+    splits = sorted({"train", *sources.present_splits(benchmark)}, key=SPLITS.index)
+    register(plain, benchmark=benchmark, style=style, vocab=vocab, chains=chains, splits=splits)
+    return True
 
 
 def _curated_names(plain: str) -> Iterator[tuple[str | None, str]]:

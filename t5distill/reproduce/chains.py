@@ -29,12 +29,14 @@ class Asked(NamedTuple):
     """What a teacher is asked for, beside the number of samples.
 
     Attributes:
+      benchmark: whose training problems.
       teacher: as `generate --teacher`.
       name: the teacher's name on its chains: what was asked differently has another.
       style: of the chains.
       options: of `generate`, in order.
     """
 
+    benchmark: str
     teacher: str
     name: str
     style: str
@@ -45,34 +47,46 @@ class ChainSet(NamedTuple):
     """One curated set.
 
     Attributes:
+      benchmark: whose problems it solves.
       asked: where its chains are from; None for the benchmark's own solutions.
       options: of `curate`, in order.
       style: of the chains.
       name: what stands for the teacher in the set's name.
     """
 
+    benchmark: str
     asked: Asked | None
     options: tuple[tuple[str, Any], ...]
     style: str
     name: str
 
-    def task(self, benchmark: str, style: str) -> str:
+    @property
+    def set_name(self) -> str:
+        """The set's whole name, which is also a task's."""
+        return self.task(self.style)
+
+    def task(self, style: str) -> str:
         """Return the task of a style on this set."""
-        return f"{benchmark}_{style}_{_word(self.name)}"
+        return f"{self.benchmark}_{style}_{_word(self.name)}"
 
 
-def chain_set(experiment: Experiment, arm: Arm, style: str, *, tiny: bool) -> ChainSet:
-    """Return the set that an arm learns a style from.
+def chain_set(
+    experiment: Experiment, arm: Arm, taught: tuple[str | None, str], *, tiny: bool
+) -> ChainSet:
+    """Return the set that an arm learns something of its `Arm.taught` from.
 
     Names say what differs from the recipe's own options; in a tiny run, whose folder many recipes
     share, every option.
     """
-    chains = formats.style(style).chains
+    benchmark, chains = taught[0] or experiment.benchmark, formats.style(taught[1]).chains
     curate = {**experiment.curate, **arm.curate}
     said = dict(curate if tiny else arm.curate)
     teacher = arm.teacher or experiment.teacher
+    # The simulated teacher knows the embedded problems alone.
+    if tiny and benchmark != TINY_BENCHMARK:
+        teacher = GOLD
     if teacher == GOLD and (not tiny or chains in TINY_GOLD):
-        return ChainSet(None, _ordered(curate), chains, _named(GOLD, said))
+        return ChainSet(benchmark, None, _ordered(curate), chains, _named(GOLD, said))
     options = {**experiment.generate, **arm.generate}
     samples = int(options.pop(_SAMPLES, 1))
     if tiny:
@@ -82,20 +96,20 @@ def chain_set(experiment: Experiment, arm: Arm, style: str, *, tiny: bool) -> Ch
     name = _teacher_name(teacher)
     if tiny:
         name = SIMULATED if teacher == experiment.teacher else OTHER_SIMULATED
-    asked = Asked(teacher, _named(name, asked_so), chains, _ordered(options))
+    asked = Asked(benchmark, teacher, _named(name, asked_so), chains, _ordered(options))
     # A ledger may hold more samples, which another arm wants.
     if samples > 1 and (tiny or _SAMPLES in arm.generate):
         said = {**said, _SAMPLES: samples}
     curate |= {_SAMPLES: samples}
-    return ChainSet(asked, _ordered(curate), chains, _named(asked.name, said))
+    return ChainSet(benchmark, asked, _ordered(curate), chains, _named(asked.name, said))
 
 
 def chain_sets(experiment: Experiment, *, tiny: bool) -> list[ChainSet]:
     """Return every set of an experiment once."""
     found = (
-        chain_set(experiment, arm, style, tiny=tiny)
+        chain_set(experiment, arm, taught, tiny=tiny)
         for arm in experiment.arms
-        for style in arm.style
+        for taught in arm.taught()
     )
     return list(dict.fromkeys(found))
 
@@ -145,7 +159,7 @@ def prepare(
     """
     from t5distill.problems.benchmarks import GENERATED
 
-    for benchmark in dict.fromkeys((experiment.benchmark, *experiment.test_benchmarks())):
+    for benchmark in benchmarks_of(experiment):
         if (data / benchmark / "test.jsonl").is_file():
             stages.skipped("prepare")
             continue
@@ -164,16 +178,22 @@ def prepare(
             command("prepare", made_by or benchmark, *given, *flags(dict(options)))
 
 
-def generate(asked: Asked, samples: int, problems: pathlib.Path, ledger: pathlib.Path) -> None:
+def benchmarks_of(experiment: Experiment) -> list[str]:
+    """Return every benchmark that is learnt from or asked, once."""
+    taught = (b for arm in experiment.arms for b, _ in arm.taught() if b)
+    return list(dict.fromkeys((experiment.benchmark, *taught, *experiment.test_benchmarks())))
+
+
+def generate(asked: Asked, samples: int, data: pathlib.Path, ledger: pathlib.Path) -> None:
     """Ask a teacher for what is missing.
 
     Raises:
       UserError: not all of it came.
     """
     code = run(
-        *("generate", "--problems", str(problems), "--teacher", asked.teacher),
-        *("--name", asked.name, "--style", asked.style, "--samples", str(samples)),
-        *("--ledger", str(ledger), *flags(dict(asked.options))),
+        *("generate", "--problems", str(_problems(data, asked.benchmark))),
+        *("--teacher", asked.teacher, "--name", asked.name, "--style", asked.style),
+        *("--samples", str(samples), "--ledger", str(ledger), *flags(dict(asked.options))),
     )
     if code:
         raise UserError(
@@ -182,7 +202,11 @@ def generate(asked: Asked, samples: int, problems: pathlib.Path, ledger: pathlib
         )
 
 
-def curate(each: ChainSet, problems: pathlib.Path, ledger: pathlib.Path) -> None:
+def _problems(data: pathlib.Path, benchmark: str) -> pathlib.Path:
+    return data / benchmark / "train.jsonl"
+
+
+def curate(each: ChainSet, data: pathlib.Path, ledger: pathlib.Path) -> None:
     """Curate one set, by the command."""
     if each.asked is None:
         source, teacher = ["--gold", each.style], GOLD
@@ -190,11 +214,12 @@ def curate(each: ChainSet, problems: pathlib.Path, ledger: pathlib.Path) -> None
         teacher = each.asked.name
         source = ["--ledger", str(ledger), "--style", each.style, "--teacher", teacher]
     named = [] if each.name == teacher else ["--name", each.name]
-    command("curate", "--problems", str(problems), *source, *named, *flags(dict(each.options)))
+    problems = str(_problems(data, each.benchmark))
+    command("curate", "--problems", problems, *source, *named, *flags(dict(each.options)))
 
 
-def is_curated(each: ChainSet, benchmark: str, data: pathlib.Path) -> bool:
+def is_curated(each: ChainSet, data: pathlib.Path) -> bool:
     """Say whether a set is there."""
-    name = each.task(benchmark, each.style)
+    name = each.set_name
     made = data / "tfds" / name / "1.0.0/manifest.json"
     return made.is_file() and (data / "chains" / name / "curation.json").is_file()

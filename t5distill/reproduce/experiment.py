@@ -30,7 +30,8 @@ class Arm:
     Attributes:
       name: its key.
       label: what the report calls it.
-      style: what it is taught: a style, or several that are mixed by their numbers of examples.
+      style: what it is taught: a style, or several that are mixed by their numbers of examples;
+        `BENCHMARK:STYLE` of another benchmark than the recipe's.
       role: one of `ROLES`, or None.
       x: where it stands on the axis of SWEEP.
       asked: the styles that it is asked in; None for those it is taught that have a chain.
@@ -40,9 +41,11 @@ class Arm:
       curate: options of `t5distill curate` beside CURATE.
       train: macros of its training.
       decode: macros of its decoding.
+      steps: the share of TRAIN_STEPS that it is trained for.
       tiny: macros in a tiny run, e.g. another width where the recipe has another model.
       first: of two students the arm that comes first (FIRST_CHECKPOINT_PATH).
       taught_by: the arm that is its white-box teacher (TEACHER_CHECKPOINT_PATH).
+      starts_from: the arm whose weights it begins with (INITIAL_CHECKPOINT_PATH).
       combine: no student, but one answer of the arms `of`: one of `HOW`.
       of: the arms that are combined.
     """
@@ -59,9 +62,11 @@ class Arm:
     curate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    steps: float = 1.0
     tiny: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     first: str | None = None
     taught_by: str | None = None
+    starts_from: str | None = None
     combine: str | None = None
     of: tuple[str, ...] = ()
 
@@ -78,8 +83,18 @@ class Arm:
         """Return the styles that it is asked in, those with soft labels by their plain names."""
         if self.asked is not None:
             return self.asked
-        thought = [s for s in self.style if formats.style(s).needs_chain] or list(self.style)
+        styles = [style for _, style in self.taught()]
+        thought = [s for s in styles if formats.style(s).needs_chain] or styles
         return tuple(dict.fromkeys(re.sub(r"_soft(_.*)?$", "", s) for s in thought))
+
+    def taught(self) -> list[tuple[str | None, str]]:
+        """Return benchmark (None for the recipe's) and style of what it is taught."""
+        parted = (text.rpartition(":") for text in self.style)
+        return [(benchmark or None, style) for benchmark, _, style in parted]
+
+    def needs(self) -> tuple[str, ...]:
+        """Return the arms that come before it."""
+        return (*self.of, *filter(None, (self.first, self.taught_by, self.starts_from)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +122,7 @@ class Experiment:
         object.__setattr__(self, "arms", arms)
         names = [arm.name for arm in arms]
         for arm in arms:
-            for other in (*arm.of, *filter(None, (arm.first, arm.taught_by))):
+            for other in arm.needs():
                 if other not in names[: names.index(arm.name)]:
                     raise UserError(
                         f"STUDENTS[{arm.name!r}] needs {other!r}; wanted one that stands before it"
@@ -134,15 +149,25 @@ class Experiment:
     def tiny(self) -> Experiment:
         """Return the same experiment on embedded problems with the smallest student."""
         several = self.tests is not None and tuple(self.tests) != (self.benchmark,)
+        # What is made here needs no download; of those only the embedded problems have a teacher.
+        made = [test for test in self.tests or () if is_generated(test)]
+        own = is_generated(self.benchmark) and (self.teacher == GOLD or bool(made))
         students = {name: {**fields, "model": None} for name, fields in self.students.items()}
         return dataclasses.replace(
             self,
-            benchmark=TINY_BENCHMARK,
+            benchmark=self.benchmark if own else TINY_BENCHMARK,
             prepare={},
-            tests=TINY_TESTS if several else (TINY_BENCHMARK,),
+            tests=made or (TINY_TESTS if several else None),
             model="tiny",
             students=students,
         )
+
+
+def is_generated(benchmark: str) -> bool:
+    """Say whether a benchmark's problems are made here and not read from files."""
+    from t5distill.problems.benchmarks import GENERATED
+
+    return any(benchmark == name or benchmark.startswith(f"{name}_") for name in GENERATED)
 
 
 def _arm(name: str, fields: dict[str, Any]) -> Arm:
@@ -157,7 +182,7 @@ def _arm(name: str, fields: dict[str, Any]) -> Arm:
         if isinstance(fields.get(field), str):
             fields[field] = (fields[field],)
     arm = Arm(name=name, **{"label": name.replace("_", " "), **fields})
-    for style in (*arm.style, *(arm.asked or ())):
+    for style in (*(style for _, style in arm.taught()), *(arm.asked or ())):
         formats.style(style)
     if arm.role not in (None, *ROLES):
         raise UserError(f"STUDENTS[{name!r}]['role'] is {arm.role!r}; wanted one of {ROLES}")

@@ -59,7 +59,7 @@ def _planned(experiment: Experiment, options: Options) -> list[str]:
     sets = chain_sets(experiment, tiny=options.tiny)
     trained = sum(not arm.combine for arm in experiment.arms) * len(options.seeds)
     rows = sum(len(arm.rows()) for arm in experiment.arms) * len(options.seeds)
-    benchmarks = 1 if options.tiny else len({experiment.benchmark, *experiment.test_benchmarks()})
+    benchmarks = len(chains.benchmarks_of(experiment))
     return [
         *["prepare"] * benchmarks,
         *["teacher"] * len(most_samples(sets)),
@@ -77,7 +77,7 @@ def _claim(experiment: Experiment, options: Options) -> None:
         begun |= {"sizes": list(options.sizes), "seed": options.seeds[0]}
     # A set is named by what is special in its recipe: another recipe's may have the same name.
     made = {
-        f"{s.style}_{s.name}": repr((s.asked and (s.asked.teacher, s.asked.options), s.options))
+        s.set_name: repr((s.asked and (s.asked.teacher, s.asked.options), s.options))
         for s in chain_sets(experiment, tiny=options.tiny)
     }
     path = options.work / "options.json"
@@ -97,27 +97,26 @@ def _claim(experiment: Experiment, options: Options) -> None:
 
 def _make_data(experiment: Experiment, options: Options, stages: Stages) -> None:
     """Prepare problems, ask the teachers, curate every set."""
-    problems = options.data / experiment.benchmark / "train.jsonl"
     if options.tiny:
-        small.prepare(options, stages)
+        small.prepare(chains.benchmarks_of(experiment), options, stages)
     else:
         chains.prepare(experiment, options.data, options.raw, stages)
     sets = chain_sets(experiment, tiny=options.tiny)
-    todo = [each for each in sets if not is_curated(each, experiment.benchmark, options.data)]
+    todo = [each for each in sets if not is_curated(each, options.data)]
     missing = most_samples(todo)
     for asked, samples in most_samples(sets).items():
         if asked not in missing:
             stages.skipped("teacher")
             continue
-        at = small.teacher(asked, problems, options) if options.tiny else _as_it_is(asked)
+        at = small.teacher(asked, options) if options.tiny else _as_it_is(asked)
         with stages(f"teacher {asked.name}, {asked.style}", kind="teacher"), at as found:
-            chains.generate(found, samples, problems, options.ledger)
+            chains.generate(found, samples, options.data, options.ledger)
     for each in sets:
         if each not in todo:
             stages.skipped("curate")
             continue
-        with stages(f"curate {each.task(experiment.benchmark, each.style)}", kind="curate"):
-            chains.curate(each, problems, options.ledger)
+        with stages(f"curate {each.set_name}", kind="curate"):
+            chains.curate(each, options.data, options.ledger)
 
 
 @contextlib.contextmanager
@@ -150,7 +149,7 @@ def _train(
     lengths = None
     sets = chain_sets(experiment, tiny=options.tiny)
     # A dry run may have no examples to measure.
-    if options.tiny and all(is_curated(s, experiment.benchmark, options.data) for s in sets):
+    if options.tiny and all(is_curated(each, options.data) for each in sets):
         tasks = {t for s in _all_students(experiment, recipe, options)[0].values() for t in s.tasks}
         lengths = lengths_of(sorted(tasks))
     trained = _all_students(experiment, recipe, options, lengths)
@@ -183,7 +182,7 @@ def _test(
                         if style is None:
                             _combine(experiment, arm, by_arm, out, benchmark, options)
                         else:
-                            _ask(experiment, arm, by_arm[arm.name], style, benchmark, options)
+                            _ask(arm, by_arm[arm.name], style, benchmark, options)
                 results.setdefault(row, []).append(out)
     return results
 
@@ -207,22 +206,17 @@ def _folder(
     return options.work / "ensembles" / f"{arm.combine}-{key}"
 
 
-def _ask(
-    experiment: Experiment,
-    arm: Arm,
-    student: Student,
-    style: str,
-    benchmark: str,
-    options: Options,
-) -> None:
+def _ask(arm: Arm, student: Student, style: str, benchmark: str, options: Options) -> None:
     """Have a student answer a benchmark's test problems in a style, and judge it."""
     from t5distill import formats
 
-    task = f"{benchmark}_{style}"
-    if benchmark == experiment.benchmark or formats.style(style).shows:
-        # The set's own task: demonstrations come from what was learnt.
-        own = next((s for s in student.sets if s.style == formats.style(style).chains), None)
-        task = own.task(benchmark, style) if own else task
+    task, asked = f"{benchmark}_{style}", formats.style(style)
+    own = next((s for s in student.sets if s.style == asked.chains), None)
+    if own and own.benchmark == benchmark:
+        task = own.task(style)
+    elif own and asked.shows:
+        # Demonstrations come from what was learnt.
+        task = f"{task}_of_{own.set_name}"
     out = student.results(style, arm.decode) / benchmark
     command("infer", *student.infer_arguments(task, out, arm.decode))
     problems = options.data / benchmark / "test.jsonl"
@@ -275,7 +269,7 @@ def _write(
                 styles=student.arm.style,
                 seed=student.seed,
                 recipe=folder.name,
-                sets=[s.task(experiment.benchmark, s.style) for s in dict.fromkeys(student.sets)],
+                sets=[each.set_name for each in dict.fromkeys(student.sets)],
                 benchmark=experiment.benchmark,
                 data=options.data,
                 ledger=options.ledger,

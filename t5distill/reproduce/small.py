@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from t5distill.reproduce.chains import Asked
 from t5distill.reproduce.experiment import OTHER_SIMULATED, SIMULATED, TINY_BENCHMARK
@@ -20,14 +20,19 @@ _VARIABLE = "T5DISTILL_T5_VOCAB"
 _STYLES = ("cot", "program", "equation", "socratic", "key_points")
 
 
-def prepare(options: Options, stages: Stages) -> None:
-    """Make the embedded problems and a vocabulary of their texts."""
-    if (options.data / TINY_BENCHMARK / "test.jsonl").is_file():
-        stages.skipped("prepare")
-    else:
-        with stages("prepare"):
+def prepare(benchmarks: Iterable[str], options: Options, stages: Stages) -> None:
+    """Make problems that need no download, and a vocabulary of the embedded ones' texts."""
+    from t5distill.problems.benchmarks import GENERATED
+
+    # The vocabulary is the same whatever is learnt.
+    for benchmark in dict.fromkeys((TINY_BENCHMARK, *benchmarks)):
+        if (options.data / benchmark / "test.jsonl").is_file():
+            stages.skipped("prepare")
+            continue
+        made_by = next(g for g in GENERATED if benchmark.startswith(g))
+        with stages(f"prepare {made_by}", kind="prepare"):
             command(
-                *("prepare", TINY_BENCHMARK, "--seed", str(options.seeds[0])),
+                *("prepare", made_by, "--seed", str(options.seeds[0])),
                 *("--sizes", *map(str, options.sizes)),
             )
     vocabulary = _vocabulary(options)
@@ -77,7 +82,7 @@ def _train_vocabulary(problems: pathlib.Path, path: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def teacher(asked: Asked, problems: pathlib.Path, options: Options) -> Iterator[Asked]:
+def teacher(asked: Asked, options: Options) -> Iterator[Asked]:
     """Serve the simulated teacher while the block runs; give what is to be asked of it."""
     from t5distill.teacher.loopback import LoopbackProcess
 
@@ -86,7 +91,7 @@ def teacher(asked: Asked, problems: pathlib.Path, options: Options) -> Iterator[
         return
     other = asked.name.startswith(OTHER_SIMULATED)
     server = LoopbackProcess(
-        problems,
+        options.data / asked.benchmark / "train.jsonl",
         model=TINY_BENCHMARK,
         seed=options.seeds[0],
         wrong_rate=WORSE_RATE if other else WRONG_RATE,

@@ -108,24 +108,28 @@ def students(
     for arm in experiment.arms:
         if arm.combine:
             continue
-        sets = [chain_set(experiment, arm, style, tiny=tiny) for style in arm.style]
-        tasks = tuple(
-            each.task(experiment.benchmark, style)
-            for each, style in zip(sets, arm.style, strict=True)
-        )
+        sets = [chain_set(experiment, arm, taught, tiny=tiny) for taught in arm.taught()]
+        tasks = tuple(each.task(style) for each, (_, style) in zip(sets, arm.taught(), strict=True))
         model = arm.model or experiment.model
         files = (f"gin/models/{model}.gin", recipe, *((TINY_TRAINING,) if tiny else ()))
         macros: dict[str, Any] = {"MIXTURE_OR_TASK_NAME": "+".join(tasks)}
         if lengths is not None:
             macros["TASK_FEATURE_LENGTHS"] = _longest([lengths[task] for task in tasks])
         macros |= {**rows, **_training(arm, tiny=tiny), **set_by_hand}
+        if arm.steps < 1.0:
+            whole = {**_macros_of(files), **macros}
+            macros["TRAIN_STEPS"] = max(1, round(arm.steps * whole["TRAIN_STEPS"]))
+            macros["WARMUP_STEPS"] = min(whole["WARMUP_STEPS"], macros["TRAIN_STEPS"])
         if arm.role == "untrained":
             macros |= {"TRAIN_STEPS": 0, "WARMUP_STEPS": 0, "EVAL_PERIOD": 0}
         named = {**_macros_of(files), **macros}
-        if arm.taught_by:
-            teacher = found[arm.taught_by].folder
-            macros["TEACHER_CHECKPOINT_PATH"] = str(teacher)
-            named["TEACHER_CHECKPOINT_PATH"] = teacher.parent.name  # with any seed
+        for macro, other in (
+            ("TEACHER_CHECKPOINT_PATH", arm.taught_by),
+            ("INITIAL_CHECKPOINT_PATH", arm.starts_from),
+        ):
+            if other:
+                macros[macro] = str(found[other].folder)
+                named[macro] = found[other].folder.parent.name  # with any seed
         found[arm.name] = Student(
             arm=arm,
             seed=seed,
@@ -151,7 +155,8 @@ def _training(arm: Arm, *, tiny: bool) -> dict[str, Any]:
 def _key(arm: Arm, named: Mapping[str, Any]) -> str:
     """Return a name that students share which are trained alike."""
     left_out = _OWN + (_OF_TEACHERS if named["LOSS"] == "cross_entropy" else ())
-    styles = "_".join(arm.style) if len(arm.style) < 3 else f"{arm.style[0]}_and_others"
+    styles = [style for _, style in arm.taught()]
+    styles = "_".join(styles) if len(styles) < 3 else f"{styles[0]}_and_others"
     return f"{styles}-{digest({k: v for k, v in named.items() if k not in left_out})}"
 
 

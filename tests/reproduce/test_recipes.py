@@ -12,6 +12,7 @@ from t5distill.errors import UserError
 from t5distill.problems.benchmarks import GENERATED, OFFICIAL
 from t5distill.reproduce import command
 from t5distill.reproduce.chains import chain_set, chain_sets
+from t5distill.reproduce.experiment import is_generated
 from t5distill.reproduce.students import students
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -55,8 +56,7 @@ def test_the_task_of_a_recipe_is_the_one_that_its_main_student_learns(recipe):
     if arm.combine:
         arm = experiment.arm(arm.of[0])
     tasks = "+".join(
-        chain_set(experiment, arm, style, tiny=False).task(experiment.benchmark, style)
-        for style in arm.style
+        chain_set(experiment, arm, taught, tiny=False).task(taught[1]) for taught in arm.taught()
     )
     said = f"MIXTURE_OR_TASK_NAME = '{tasks}'"
     assert said in recipe.read_text() or recipe.stem.startswith(OWN_TASK)
@@ -78,11 +78,12 @@ def test_the_header_of_a_recipe_shows_a_tiny_run_and_a_full_one(recipe, tmp_path
 
 def test_a_tiny_run_needs_no_files_no_key_and_no_weights(recipe):
     _, experiment = read(recipe.stem, tiny=True)
-    assert experiment.benchmark == "embedded" and experiment.model == "tiny"
-    assert set(experiment.test_benchmarks()) <= {"embedded", "embedded_held_out"}
+    assert experiment.model == "tiny"
+    assert all(map(is_generated, (experiment.benchmark, *experiment.test_benchmarks())))
     for each in chain_sets(experiment, tiny=True):
         assert each.asked is None or each.asked.name.startswith("simulated")
         assert each.asked is not None or each.style == "cot"
+        assert each.asked is None or each.benchmark == "embedded"
     by_arm = students(experiment, f"gin/recipes/{recipe.name}", root=ROOT, seed=0, tiny=True)
     for student in by_arm.values():
         assert "gin/models/tiny.gin" in student.files
@@ -115,14 +116,16 @@ def test_students_that_are_trained_alike_are_one(tmp_path):
 def test_different_options_have_different_names(recipe, tiny):
     _, experiment = read(recipe.stem, tiny=tiny)
     sets = chain_sets(experiment, tiny=tiny)
-    assert len({(s.style, s.name) for s in sets}) == len(sets)
+    assert len({s.set_name for s in sets}) == len(sets)
     asked = {s.asked for s in sets if s.asked}
-    assert len({(a.style, a.name) for a in asked}) == len(asked)
+    assert len({(a.benchmark, a.style, a.name) for a in asked}) == len(asked)
 
 
 def test_names_say_what_is_special():
     _, experiment = read("magister_answer_shown")
-    hidden, shown = (chain_set(experiment, arm, "cot", tiny=False) for arm in experiment.arms)
+    hidden, shown = (
+        chain_set(experiment, arm, (None, "cot"), tiny=False) for arm in experiment.arms
+    )
     assert (hidden.name, shown.name) == ("gpt_3_5_turbo_no_show_gold", "gpt-3.5-turbo")
     assert hidden.asked.name != shown.asked.name
 
