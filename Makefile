@@ -8,10 +8,11 @@ JOBS ?= 2
 # Where checkouts of T5X, airio and jestimator lie, e.g. /src/t5x:/src/airio:/src/jestimator (docs/t5x.md).
 T5X_PATH ?=
 
-.PHONY: help quickstart test test-t5x t5x-surface check bench soak clean
+.PHONY: help quickstart recipes test test-t5x t5x-surface check bench soak clean
 help:
 	@echo "make quickstart   the whole corridor on embedded problems, about ten minutes"
 	@echo "make test         the test suite"
+	@echo "make recipes      every recipe's tiny run, as its header shows it"
 	@echo "make check        ruff and pyright"
 	@echo "make bench        training and decoding beside Hugging Face and T5X; asking a teacher; the sandbox"
 	@echo "make soak         the longer checks"
@@ -47,6 +48,10 @@ test-t5x: $(VENV)/t5x
 
 t5x-surface: $(VENV)/t5x
 	PYTHONPATH=$(T5X_PATH) $(BIN)/python tests/on_t5x/surface.py
+
+# What every recipe's header shows, in one folder: about half an hour on two cores.
+recipes: $(VENV)/installed
+	$(BIN)/python scripts/recipe_commands.py runs/recipes
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

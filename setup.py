@@ -20,6 +20,7 @@ CORE = [
     "tensorboard",  # which clu imports and does not declare
     "sentencepiece>=0.2.3",
     "numpy",
+    "scipy",  # which jax needs too: quantiles of intervals over several students
     "sympy>=1.13",  # inside the sandbox only: programs of thought, non-linear systems
     "tqdm",
 ]
@@ -50,7 +51,6 @@ setuptools.setup(
             "hypothesis",
             "playwright",  # drives the Chromium that reads a report; .ci/run installs that
             "psutil",
-            "scipy",
             "safetensors",
             "tokenizers",
             "trustme",  # a certificate for the loopback Cloud Storage
