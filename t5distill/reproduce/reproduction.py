@@ -150,8 +150,7 @@ def _train(
     sets = chain_sets(experiment, tiny=options.tiny)
     # A dry run may have no examples to measure.
     if options.tiny and all(is_curated(each, options.data) for each in sets):
-        tasks = {t for s in _all_students(experiment, recipe, options)[0].values() for t in s.tasks}
-        lengths = lengths_of(sorted(tasks))
+        lengths = lengths_of(_all_students(experiment, recipe, options)[0].values())
     trained = _all_students(experiment, recipe, options, lengths)
     seen: set[pathlib.Path] = set()
     for by_arm in trained:

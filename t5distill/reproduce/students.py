@@ -202,14 +202,21 @@ def is_trained(student: Student) -> bool:
     return not record.get("stopped", True)
 
 
-def lengths_of(tasks: Sequence[str], *, examples: int = 400, multiple: int = 8) -> dict[str, Any]:
+def lengths_of(
+    students: Iterable[Student], *, examples: int = 400, multiple: int = 8
+) -> dict[str, Any]:
     """Return TASK_FEATURE_LENGTHS that the first training examples of each task fit into."""
     import itertools
 
-    from t5distill import data
+    from t5distill import data, runtime
 
+    students = list(students)
+    for student in students:
+        # As training does: what it registers comes before what is found among the sets.
+        macros = {**_macros_of(student.files), **student.macros}
+        runtime.import_tasks(macros["MIXTURE_OR_TASK_MODULE"])
     found = {}
-    for task in tasks:
+    for task in sorted({task for student in students for task in student.tasks}):
         full = data.resolve(task, "t5")
         longest = {"inputs": 1, "targets": 1}
         for example in itertools.islice(data.read_examples(full, split="train"), examples):
