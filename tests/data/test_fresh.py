@@ -8,8 +8,9 @@ import pytest
 
 from t5distill import data, tasks  # noqa: F401 (registers)
 from t5distill.data import inspect_batch
+from t5distill.errors import UserError
 from t5distill.formats import vocabulary
-from t5distill.records import Problem, read_jsonl
+from t5distill.records import Problem, read_jsonl, write_jsonl
 
 LONG = {"inputs": 1024, "targets": 192}
 
@@ -149,3 +150,21 @@ def test_a_teachers_set_serves_every_style_of_its_chains(prepared, curated, styl
     task = data.resolve(f"gsm8k_{style}_robot", "t5")
     found = epoch(task, 1, pack=True)
     assert found and all(s.targets for s in found)
+
+
+def test_problems_of_one_benchmark_are_shown_what_was_curated_of_another(
+    prepared, curated, make_problem
+):
+    """Fu et al. 2023 ask other sets' problems behind demonstrations of GSM8K."""
+    others = [make_problem(i + 500, benchmark="multiarith", split="test") for i in range(5)]
+    write_jsonl(prepared / "multiarith/test.jsonl", others)
+    name = data.resolve("multiarith_cot_in_context_of_gsm8k_cot_robot", "t5")
+    learnt = {p.question for p in curated}
+    asked = set()
+    for example in data.read_examples(name, split="test"):
+        demonstrations, question = shown(example["inputs_pretokenized"])
+        assert len(demonstrations) == 4 and set(demonstrations) <= learnt
+        asked.add(question)
+    assert asked == {p.question for p in others}
+    with pytest.raises(UserError, match="no task"):
+        data.resolve("multiarith_cot_in_context_of_gsm8k_cot_nobody", "t5")
