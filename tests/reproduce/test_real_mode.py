@@ -1,4 +1,4 @@
-"""A recipe on official files, without --tiny: files, weights and steps are small, the way is not."""
+"""A recipe on official files, without --tiny: what is small are files, weights and steps."""
 
 import json
 
