@@ -226,7 +226,7 @@ def _ask(
     out = student.results(style, arm.decode) / benchmark
     command("infer", *student.infer_arguments(task, out, arm.decode))
     problems = options.data / benchmark / "test.jsonl"
-    predictions = out / f"{task}-test.jsonl"
+    predictions = student.predictions(task, out)
     command(
         "score",
         *("--problems", str(problems), "--predictions", str(predictions), "--out", str(out)),

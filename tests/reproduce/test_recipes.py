@@ -76,6 +76,14 @@ def test_the_header_of_a_recipe_shows_a_tiny_run_and_a_full_one(recipe, tmp_path
     assert list(tmp_path.iterdir()) == [], "a dry run writes nothing"
 
 
+def test_a_student_of_bytes_is_scored_on_what_it_wrote(tmp_path, capsys):
+    given = ["--workdir", str(tmp_path / "work"), "--raw", "gsm8k=x", "--dry-run"]
+    assert main(["reproduce", "magister_gsm8k", "--model", "byt5_base", *given]) == 0
+    assert "gsm8k_cot_gpt_3_5_turbo__byt5-test.jsonl" in capsys.readouterr().out
+    assert main(["reproduce", "magister_gsm8k", "--model", "t5_1_1_base", *given]) == 0
+    assert "gsm8k_cot_gpt_3_5_turbo-test.jsonl" in capsys.readouterr().out
+
+
 def test_a_tiny_run_needs_no_files_no_key_and_no_weights(recipe):
     _, experiment = read(recipe.stem, tiny=True)
     assert experiment.benchmark == "embedded" and experiment.model == "tiny"
