@@ -40,8 +40,8 @@ _INTRODUCTION = (
     "`--gin.MODEL_DIR=\"'runs/base'\"`. A name that no run file declares is an error that names "
     "the nearest one. After each macro stands its default, or *required*; then what it means; then "
     "the run files that declare it: `train`, `infer`, `eval` and `reproduce` of t5distill "
-    "(gin/runs), the same words after `T5X` for gin/t5x. Where run files differ in the default or the "
-    "meaning, a macro stands here once for each."
+    "(gin/runs), the same words after `T5X` for gin/t5x. Where run files differ in the default or "
+    "the meaning, a macro stands here once for each."
 )
 
 
