@@ -39,8 +39,8 @@ Written by `python scripts/recipe_table.py` from gin/recipes; do not edit it by 
 """
 _INTRODUCTION = (
     "What `t5distill reproduce RECIPE` asks; its model, its test problems and the rows that it "
-    "compares (**MAIN** against *BASELINE*, the others beside them); what is published. A published "
-    "figure is *unverified* where nobody here has read it in the source that it names: reports say "
+    "compares (**MAIN** against *BASELINE*, the others beside them); what is published. A figure "
+    "is *unverified* where nobody here has read it in the source that it names: reports say "
     "so too. Settings, hardware and the commands are in each recipe's header; docs/recipes.md says "
     "what a reproduction does."
 )
