@@ -76,10 +76,7 @@ def _claim(experiment: Experiment, options: Options) -> None:
     if options.tiny:
         begun |= {"sizes": list(options.sizes), "seed": options.seeds[0]}
     # A set is named by what is special in its recipe: another recipe's may have the same name.
-    made = {
-        f"{s.style}_{s.name}": repr((s.asked and (s.asked.teacher, s.asked.options), s.options))
-        for s in chain_sets(experiment, tiny=options.tiny)
-    }
+    made = {f"{s.style}_{s.name}": s.made_of() for s in chain_sets(experiment, tiny=options.tiny)}
     path = options.work / "options.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known = found.pop("sets", {})

@@ -209,7 +209,10 @@ def lengths_of(tasks: Sequence[str], *, examples: int = 400, multiple: int = 8) 
     import itertools
 
     from t5distill import data
+    from t5distill.runtime import import_tasks
 
+    # As `train` does, before any task is found by its name: one of both is otherwise made twice.
+    import_tasks("t5distill.tasks")
     found = {}
     for task in tasks:
         full = data.resolve(task, "t5")

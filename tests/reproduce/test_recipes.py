@@ -128,6 +128,17 @@ def test_different_options_have_different_names(recipe, tiny):
     assert len({(a.style, a.name) for a in asked}) == len(asked)
 
 
+def test_where_and_how_fast_a_teacher_is_asked_makes_no_other_chains():
+    def made(teacher="m@http://a/v1", **options):
+        given = {"prompt": "zero_shot_two_call", "temperature": 0.0, **options}
+        _, experiment = read("ho_svamp", teacher=teacher, gin_bindings=[f"GENERATE={given}"])
+        return [s.made_of() for s in chain_sets(experiment, tiny=False)]
+
+    assert made() == made("m@http://b:8001/v1") == made(budget="5.00", choices=1)
+    assert made() != made("n@http://a/v1")
+    assert made() != made(temperature=0.7)
+
+
 def test_names_say_what_is_special():
     _, experiment = read("magister_answer_shown")
     hidden, shown = (chain_set(experiment, arm, "cot", tiny=False) for arm in experiment.arms)
