@@ -59,9 +59,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         help="evaluation problems that no chain may repeat (default: every validation.jsonl and "
         "test.jsonl in the data directory; --against without files compares with none)",
     )
-    add(
-        "--per-problem", type=int, metavar="N", help="the most chains of one problem (default: all)"
-    )
+    add("--per-problem", type=int, metavar="N", help="most chains of one problem (default: all)")
     add(
         "--choose",
         default="first",

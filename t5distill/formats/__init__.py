@@ -7,6 +7,7 @@ the vocabularies; both are free of TensorFlow, because a trained student answers
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from t5distill.formats.example import Example
 from t5distill.formats.fresh import Drawn, Shot
 from t5distill.records import Chain, Problem
 
-__all__ = ["GOLD", "STYLES", "Example", "Style", "gold_chain", "style"]
+__all__ = ["GOLD", "STYLES", "Example", "Style", "gold_chain", "register", "style"]
 
 
 class SoftLabels(NamedTuple):
@@ -199,6 +200,23 @@ def style(name: str) -> Style:
     if name not in STYLES:
         raise UserError(f"style is {name!r}; {suggest(name, STYLES)}")
     return STYLES[name]
+
+
+def register(name: str, style: Style) -> None:
+    """Add a style of one's own, in a module that $T5DISTILL_MODULES names; again does nothing.
+
+    Raises:
+      UserError: it is no name, it is taken, or it is made from chains that nobody can verify.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise UserError(f"style {name!r}: wanted small letters, digits and single _")
+    if style.chains not in records.STYLES:
+        raise UserError(
+            f"style {name!r} is made from chains of {style.chains!r}; wanted one of "
+            f"{', '.join(records.STYLES)}"
+        )
+    if STYLES.setdefault(name, style) != style:
+        raise UserError(f"there is a style {name!r} already; take another name")
 
 
 def gold_chain(problem: Problem, *, style: str) -> Chain | None:

@@ -23,6 +23,12 @@ from t5distill.reproduce.running import Stages, command, flags, run
 
 # Of `generate`: how many chains there are does not change what each of them is.
 _SAMPLES = "samples"
+# Neither does what may be spent, nor how fast it is asked.
+_PACE = (
+    *("budget", "price-prompt", "price-completion", "choices", "batch", "batch-requests"),
+    *("batch-poll", "concurrency", "requests-per-minute", "tokens-per-minute", "timeout"),
+    "max-attempts",
+)
 
 
 class Asked(NamedTuple):
@@ -59,6 +65,13 @@ class ChainSet(NamedTuple):
     options: tuple[tuple[str, Any], ...]
     style: str
     name: str
+
+    def made_of(self) -> str:
+        """Return what decides which chains these are, wherever their teacher is served."""
+        if self.asked is None:
+            return repr((None, self.options))
+        asked = tuple(option for option in self.asked.options if option[0] not in _PACE)
+        return repr(((self.asked.teacher.partition("@")[0], asked), self.options))
 
     @property
     def set_name(self) -> str:

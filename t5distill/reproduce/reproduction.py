@@ -76,10 +76,7 @@ def _claim(experiment: Experiment, options: Options) -> None:
     if options.tiny:
         begun |= {"sizes": list(options.sizes), "seed": options.seeds[0]}
     # A set is named by what is special in its recipe: another recipe's may have the same name.
-    made = {
-        s.set_name: repr((s.asked and (s.asked.teacher, s.asked.options), s.options))
-        for s in chain_sets(experiment, tiny=options.tiny)
-    }
+    made = {s.set_name: s.made_of() for s in chain_sets(experiment, tiny=options.tiny)}
     path = options.work / "options.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known = found.pop("sets", {})
@@ -219,7 +216,7 @@ def _ask(arm: Arm, student: Student, style: str, benchmark: str, options: Option
     out = student.results(style, arm.decode) / benchmark
     command("infer", *student.infer_arguments(task, out, arm.decode))
     problems = options.data / benchmark / "test.jsonl"
-    predictions = out / f"{task}-test.jsonl"
+    predictions = student.predictions(task, out)
     command(
         "score",
         *("--problems", str(problems), "--predictions", str(predictions), "--out", str(out)),

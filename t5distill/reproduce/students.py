@@ -36,6 +36,7 @@ class Student:
       sets: the chain sets of those tasks.
       files: model, recipe and, of a tiny run, how that is trained.
       macros: what is set beside the files, for training and decoding alike.
+      vocab: the vocabulary of its model: `t5`, `byt5` or `mt5`.
       first: the student that comes first where two answer together.
     """
 
@@ -46,6 +47,7 @@ class Student:
     sets: tuple[ChainSet, ...]
     files: tuple[str, ...]
     macros: Mapping[str, Any]
+    vocab: str = "t5"
     first: Student | None = None
 
     def train_arguments(self) -> list[str]:
@@ -65,6 +67,10 @@ class Student:
         # How it was trained is the checkpoint's to say.
         kept = {k: v for k, v in self.macros.items() if k in _DECODING}
         return _gin("infer", self.files, {**kept, **decode, **own})
+
+    def predictions(self, task: str, out: pathlib.Path) -> pathlib.Path:
+        """Return the file that `t5distill infer` writes of one task's test problems."""
+        return out / f"{task if self.vocab == 't5' else f'{task}__{self.vocab}'}-test.jsonl"
 
     def results(self, style: str, decode: Mapping[str, Any]) -> pathlib.Path:
         """Return the folder of what it answers in a style; below it lie the benchmarks'."""
@@ -138,6 +144,7 @@ def students(
             sets=tuple(sets),
             files=files,
             macros=macros,
+            vocab=named["VOCAB"],
             first=found[arm.first] if arm.first else None,
         )
     return found

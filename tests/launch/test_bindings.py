@@ -14,7 +14,8 @@ from t5distill.student.config import T5Config
 from t5distill.student.settings import Settings
 
 GIN = pathlib.Path(__file__).parents[2] / "gin"
-MODELS = sorted(p.stem for p in (GIN / "models").glob("*.gin"))
+# tiny_training.gin is no model: it is read behind one.
+MODELS = sorted(p.stem for p in (GIN / "models").glob("*.gin") if p.stem != "tiny_training")
 RECIPES = sorted(p.stem for p in (GIN / "recipes").glob("*.gin"))
 OUTPUTS = {
     "train": ("t5distill.train.train", ["MODEL_DIR='x'"]),

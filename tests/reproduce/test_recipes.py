@@ -76,6 +76,14 @@ def test_the_header_of_a_recipe_shows_a_tiny_run_and_a_full_one(recipe, tmp_path
     assert list(tmp_path.iterdir()) == [], "a dry run writes nothing"
 
 
+def test_a_student_of_bytes_is_scored_on_what_it_wrote(tmp_path, capsys):
+    given = ["--workdir", str(tmp_path / "work"), "--raw", "gsm8k=x", "--dry-run"]
+    assert main(["reproduce", "magister_gsm8k", "--model", "byt5_base", *given]) == 0
+    assert "gsm8k_cot_gpt_3_5_turbo__byt5-test.jsonl" in capsys.readouterr().out
+    assert main(["reproduce", "magister_gsm8k", "--model", "t5_1_1_base", *given]) == 0
+    assert "gsm8k_cot_gpt_3_5_turbo-test.jsonl" in capsys.readouterr().out
+
+
 def test_a_tiny_run_needs_no_files_no_key_and_no_weights(recipe):
     _, experiment = read(recipe.stem, tiny=True)
     assert experiment.model == "tiny"
@@ -119,6 +127,17 @@ def test_different_options_have_different_names(recipe, tiny):
     assert len({s.set_name for s in sets}) == len(sets)
     asked = {s.asked for s in sets if s.asked}
     assert len({(a.benchmark, a.style, a.name) for a in asked}) == len(asked)
+
+
+def test_where_and_how_fast_a_teacher_is_asked_makes_no_other_chains():
+    def made(teacher="m@http://a/v1", **options):
+        given = {"prompt": "zero_shot_two_call", "temperature": 0.0, **options}
+        _, experiment = read("ho_svamp", teacher=teacher, gin_bindings=[f"GENERATE={given}"])
+        return [s.made_of() for s in chain_sets(experiment, tiny=False)]
+
+    assert made() == made("m@http://b:8001/v1") == made(budget="5.00", choices=1)
+    assert made() != made("n@http://a/v1")
+    assert made() != made(temperature=0.7)
 
 
 def test_names_say_what_is_special():
