@@ -19,7 +19,7 @@ HELP = (
 )
 EXAMPLE = (
     "t5distill export --checkpoint runs/quickstart/cot --out exported/cot "
-    "--scores runs/quickstart/cot/test"
+    "--scores runs/quickstart/cot/embedded"
 )
 FORMATS = ("huggingface", "t5x")
 

@@ -19,6 +19,7 @@ from t5distill.reproduce.experiment import (
     Arm,
     Experiment,
 )
+from t5distill.reproduce.options import Options
 from t5distill.reproduce.running import Stages, command, flags, run
 
 # Of `generate`: how many chains there are does not change what each of them is.
@@ -197,21 +198,22 @@ def benchmarks_of(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys((experiment.benchmark, *taught, *experiment.test_benchmarks())))
 
 
-def generate(asked: Asked, samples: int, data: pathlib.Path, ledger: pathlib.Path) -> None:
+def generate(asked: Asked, samples: int, options: Options) -> None:
     """Ask a teacher for what is missing.
 
     Raises:
       UserError: not all of it came.
     """
     code = run(
-        *("generate", "--problems", str(_problems(data, asked.benchmark))),
+        *("generate", "--problems", str(_problems(options.data, asked.benchmark))),
         *("--teacher", asked.teacher, "--name", asked.name, "--style", asked.style),
-        *("--samples", str(samples), "--ledger", str(ledger), *flags(dict(asked.options))),
+        *("--samples", str(samples), "--ledger", str(options.ledger)),
+        *flags({**dict(asked.options), **options.cost}),
     )
     if code:
         raise UserError(
-            f"stopped before every chain was there; those that came are kept in {ledger}, and the "
-            "same command goes on"
+            f"stopped before every chain was there; those that came are kept in {options.ledger}, "
+            "and the same command goes on"
         )
 
 

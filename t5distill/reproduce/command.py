@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a benchmark's official files, as `prepare --raw` takes them; may be repeated",
     )
     add("--teacher", metavar="SPEC", help="in the recipe's place, as `generate --teacher`")
+    add("--budget", metavar="B", help="as `generate --budget`: most that the ledger may cost")
+    add("--price-prompt", type=float, metavar="P", help="money for 1M prompt tokens")
+    add("--price-completion", type=float, metavar="P", help="likewise, of replies")
     add("--model", metavar="NAME", help="a model file in the recipe's place, e.g. flan_t5_small")
     add("--dry-run", action="store_true", help="print the commands of all stages; run none")
     add(
@@ -90,6 +93,11 @@ def run(args: argparse.Namespace) -> int:
                 sizes=tuple(args.sizes),
                 seeds=tuple(range(args.seed, args.seed + args.seeds)),
                 raw=_raw(args.raw),
+                cost={
+                    "budget": args.budget,
+                    "price-prompt": args.price_prompt,
+                    "price-completion": args.price_completion,
+                },
                 given=tuple(args.gin_bindings),
                 dry=args.dry_run,
             ),

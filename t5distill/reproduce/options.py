@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Options(NamedTuple):
@@ -16,6 +16,7 @@ class Options(NamedTuple):
       sizes: how many of those: train, validation, test, templates never seen.
       seeds: of the students of each row; the first one is that of generated problems too.
       raw: official files by benchmark.
+      cost: options of `generate` that say what may be spent.
       given: `NAME=VALUE` of the command line.
       dry: only print what would be run.
     """
@@ -25,6 +26,7 @@ class Options(NamedTuple):
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     raw: Mapping[str, str]
+    cost: Mapping[str, Any]
     given: tuple[str, ...]
     dry: bool
 

@@ -13,7 +13,7 @@ from t5distill.errors import UserError
 from t5distill.records import write_json
 from t5distill.reproduce import card, chains, small
 from t5distill.reproduce.chains import Asked, chain_sets, is_curated, most_samples
-from t5distill.reproduce.experiment import GOLD, Arm, Experiment
+from t5distill.reproduce.experiment import SIMULATED, Arm, Experiment
 from t5distill.reproduce.options import Options
 from t5distill.reproduce.running import Stages, command, shown_only
 from t5distill.reproduce.students import Student, digest, is_trained, lengths_of, students
@@ -107,7 +107,7 @@ def _make_data(experiment: Experiment, options: Options, stages: Stages) -> None
             continue
         at = small.teacher(asked, options) if options.tiny else _as_it_is(asked)
         with stages(f"teacher {asked.name}, {asked.style}", kind="teacher"), at as found:
-            chains.generate(found, samples, options.data, options.ledger)
+            chains.generate(found, samples, options)
     for each in sets:
         if each not in todo:
             stages.skipped("curate")
@@ -301,7 +301,7 @@ def _write(
             "tests": list(experiment.test_benchmarks()),
             "seeds": list(options.seeds),
             "data": os.path.relpath(options.data, folder),
-            "teacher": None if experiment.teacher == GOLD else experiment.teacher,
+            "teacher": SIMULATED if options.tiny else experiment.teacher,
             "arms": arms,
             "baseline": experiment.baseline,
             "main": experiment.main,
