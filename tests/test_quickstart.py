@@ -176,7 +176,9 @@ def test_no_test_problem_was_trained_on(work):
 
 def test_a_second_run_repeats_nothing(work, capsys, monkeypatch):
     monkeypatch.setenv("T5DISTILL_DATA_DIR", "unused")
-    before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in work.glob("*/embedded*/*-test.jsonl")}
+    before = {
+        p: (p.stat().st_mtime_ns, p.read_bytes()) for p in work.glob("*/embedded*/*-test.jsonl")
+    }
     assert len(before) == 6
     asked = accounts.overview(work / "ledger.db")
     assert main([*COMMAND, "--workdir", str(work)]) == 0

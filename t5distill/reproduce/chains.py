@@ -106,7 +106,7 @@ def chain_set(
     if tiny:
         samples = min(samples, TINY_SAMPLES)
     own = {k: v for k, v in arm.generate.items() if k != _SAMPLES}
-    asked_so = {k: v for k, v in options.items() if v not in (None, False)} if tiny else own
+    asked_so = {k: v for k, v in options.items() if not _off(v)} if tiny else own
     name = _teacher_name(teacher)
     if tiny:
         name = SIMULATED if teacher == experiment.teacher else OTHER_SIMULATED
@@ -154,9 +154,14 @@ def _named(name: str, options: Mapping[str, Any]) -> str:
     """Return a name that says what is special, e.g. `gpt-4_no_show_gold_samples_8`."""
     said = [name]
     for option, value in sorted(options.items()):
-        off = value is False or value is None
+        off = _off(value)
         said += [*(["no"] if off else []), option, *([] if off or value is True else [str(value)])]
     return _word("_".join(said)) if len(said) > 1 else name
+
+
+def _off(value: Any) -> bool:
+    """Say whether an option is not given; 0.0 is."""
+    return value is None or value is False
 
 
 def _word(text: str) -> str:

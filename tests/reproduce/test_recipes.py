@@ -140,6 +140,14 @@ def test_where_and_how_fast_a_teacher_is_asked_makes_no_other_chains():
     assert made() != made(temperature=0.7)
 
 
+def test_a_temperature_of_zero_is_another_than_the_usual_one():
+    given = {"gin_bindings": ["GENERATE={'temperature': 0.0}"]}
+    _, greedy = read("embedded_program", tiny=True, **given)
+    _, usual = read("embedded_program", tiny=True)
+    names = {s.set_name for e in (greedy, usual) for s in chain_sets(e, tiny=True)}
+    assert len(names) == 4
+
+
 def test_names_say_what_is_special():
     _, experiment = read("magister_answer_shown")
     hidden, shown = (
