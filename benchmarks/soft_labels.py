@@ -72,7 +72,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for k in range(args.students):
         students = Students(work, work / f"student_{k}", args.seed + k)
         studies.append(_study(students, args, arms))
-    report = {"students": studies, "rows": summary(studies), "seed": args.seed, "teacher": rows}
+    report = {
+        "students": studies,
+        "rows": summary(studies, BASE),
+        "seed": args.seed,
+        "teacher": rows,
+    }
     print(table({**report, "rows": {**rows, **report["rows"]}}, BASE))
     return report
 

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from t5distill import formats
 from t5distill.errors import UserError
-from t5distill.evaluate import scoring
+from t5distill.evaluate import scoring, statistics
 from t5distill.formats.train_vocabulary import train_sentencepiece
 from t5distill.quickstart import gin_arguments
 from t5distill.records import Chain, Problem, Verdict, read_jsonl
@@ -71,25 +73,43 @@ class Students(NamedTuple):
     seed: int
 
 
-def summary(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return each row's mean over the students, with the range of several or one's interval."""
-    summary = {}
+def summary(studies: Sequence[dict[str, Any]], base: str) -> dict[str, Any]:
+    """Return each row's mean over the students, its interval, and the same of it minus `base`.
+
+    The interval of several students counts students and problems (`statistics.over_seeds`).
+    """
+    rows = {}
     for label, first in studies[0]["rows"].items():
-        each = [study["rows"][label] for study in studies]
-        right = [row["accuracy"] for row in each]
-        row = {"accuracy": fmean(right), "each": right}
-        if len(each) == 1:
-            row |= {"low": first["low"], "high": first["high"]}
-        else:
-            row |= {"low": min(right), "high": max(right)}
-        if all("minus" in r for r in each):
-            minus = [r["minus"]["difference"] for r in each]
-            bounds = minus if len(each) > 1 else [first["minus"][k] for k in ("low", "high")]
-            row["minus"] = {
-                "difference": fmean(minus), "low": min(bounds), "high": max(bounds)
-            }  # fmt: skip
-        summary[label] = row
-    return summary
+        right = [study["rows"][label]["accuracy"] for study in studies]
+        row = {"accuracy": fmean(right), "each": right, "low": first["low"], "high": first["high"]}
+        if "minus" in first:
+            row["minus"] = first["minus"]
+        if len(studies) > 1 and all("scores" in study["rows"][label] for study in studies):
+            row |= _over_seeds(_right(studies, label))
+            if base in studies[0]["rows"]:
+                found = _over_seeds(_right(studies, label) - _right(studies, base), low=-1.0)
+                row["minus"] = {"difference": found.pop("accuracy"), **found}
+        rows[label] = row
+    return rows
+
+
+def _right(studies: Sequence[dict[str, Any]], label: str) -> np.ndarray:
+    """Return whether each student is right on each problem, `[students, problems]`."""
+    rows = []
+    for study in studies:
+        path = pathlib.Path(study["rows"][label]["scores"]) / "verdicts.jsonl"
+        found = scoring.first_samples(read_jsonl(Verdict, path))
+        rows.append([found[i].outcome == "correct" for i in sorted(found, key=str)])
+    return np.asarray(rows, np.float64)
+
+
+def _over_seeds(values: np.ndarray, *, low: float = 0.0) -> dict[str, float]:
+    found = statistics.over_seeds(values)
+    return {
+        "accuracy": found.estimate,
+        "low": max(found.low, low),
+        "high": min(found.high, 1.0),
+    }
 
 
 def train_vocabulary(work: pathlib.Path, styles: Sequence[str]) -> None:
@@ -163,10 +183,9 @@ def compare_with(base: str, report: dict[str, Any]) -> None:
 def table(report: dict[str, Any], base: str) -> str:
     """Return the table of a report; differences are to the row `base`."""
     several = len(report["students"]) > 1
-    spread, minus = "95 % interval", f"minus {base} (paired)"
-    if several:
-        spread, minus = f"of {len(report['students'])} students", f"minus {base}"
-    lines = [f"\n{'student':<38}{'right':>8}   {spread:<15}{minus:>24}"]
+    minus = f"minus {base} (paired)"
+    each = "   each" if several else ""
+    lines = [f"\n{'student':<38}{'right':>8}   {'95 % interval':<15}{minus:>24}{each}"]
     for label, row in report["rows"].items():
         interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
         minus = ""
@@ -175,6 +194,7 @@ def table(report: dict[str, Any], base: str) -> str:
                 f"{100 * d['difference']:+.1f} ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
             )
         line = f"{label:<38}{100 * row['accuracy']:>6.1f} %   {interval:<15}{minus:>24}"
+        line += "   " + ", ".join(f"{100 * each:.1f}" for each in row.get("each", ())) * several
         lines.append(line.rstrip())
     lines.append("\ntraining:")
     for study in report["students"]:

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for k in range(args.students):
         folder = work if k == 0 else work / f"student_{k}"
         studies.append(_study(Students(work, folder, args.seed + k), args, arms))
-    report = {"students": studies, "rows": summary(studies), "seed": args.seed}
+    report = {"students": studies, "rows": summary(studies, "cot"), "seed": args.seed}
     print(table(report, "cot"))
     return report
 

@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks import socratic, studies, styles
+from t5distill.evaluate.statistics import over_seeds, wilson
+from t5distill.records import Verdict, write_jsonl
 
 SIZES = ("--sizes", "120", "12", "8", "4", "--train-steps", "10")
 
@@ -27,7 +30,7 @@ def test_one_arm_from_problems_to_the_table(tmp_path, capsys):
         for folder in (tmp_path, tmp_path / "student_1")
     ]
     assert json.loads(losses[0])["loss"] != json.loads(losses[1])["loss"]
-    assert "of 2 students" in capsys.readouterr().out
+    assert "95 % interval" in capsys.readouterr().out
     # The same command again makes nothing anew.
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.jsonl")}
     again = run(tmp_path, "equation")
@@ -37,21 +40,48 @@ def test_one_arm_from_problems_to_the_table(tmp_path, capsys):
     assert kept and all(p.stat().st_mtime_ns == stamps[p] for p in kept)
 
 
-def test_the_mean_of_several_students_has_their_range():
-    def study(*right):
-        rows = {
-            name: {"accuracy": x, "low": x - 0.1, "high": x + 0.1, "n": 10}
-            for name, x in zip(("cot", "program"), right, strict=True)
-        }
-        minus = {"difference": right[1] - right[0], "low": -1.0, "high": 1.0}
-        return {"rows": {**rows, "program": {**rows["program"], "minus": minus}}}
+def test_the_interval_of_several_students_counts_them_and_the_problems(tmp_path):
+    rng = np.random.default_rng(5)
+    right = {
+        name: rng.random((3, 200)) < rate[:, None]
+        for name, rate in (
+            ("cot", np.array([0.5, 0.7, 0.6])),
+            ("program", np.array([0.9, 0.95, 0.85])),
+        )
+    }
 
-    [cot, program] = studies.summary([study(0.5, 0.75), study(0.75, 0.5)]).values()
-    assert cot == {"accuracy": 0.625, "each": [0.5, 0.75], "low": 0.5, "high": 0.75}
-    assert program["minus"] == {"difference": 0.0, "low": -0.25, "high": 0.25}
-    [cot, program] = studies.summary([study(0.5, 0.75)]).values()
-    assert (cot["low"], cot["high"]) == (0.4, 0.6)
-    assert program["minus"] == {"difference": 0.25, "low": -1.0, "high": 1.0}
+    def study(seed):
+        rows = {}
+        for name, of_seeds in right.items():
+            folder = tmp_path / f"{name}_{seed}"
+            verdicts = [
+                Verdict(problem_id=f"p{i:03}", sample=0, outcome="correct" if r else "wrong")
+                for i, r in enumerate(of_seeds[seed])
+            ]
+            write_jsonl(folder / "verdicts.jsonl", verdicts)
+            found = wilson(int(of_seeds[seed].sum()), 200).accuracy()
+            rows[name] = {**found, "n": 200, "scores": str(folder)}
+        report = {"rows": rows}
+        studies.compare_with("cot", report)
+        return report
+
+    found = studies.summary([study(seed) for seed in range(3)], "cot")
+    wanted = over_seeds(right["program"].astype(float))
+    assert found["program"]["accuracy"] == wanted.estimate
+    assert found["program"]["low"] == wanted.low and found["program"]["high"] <= 1.0
+    minus = over_seeds(right["program"].astype(float) - right["cot"])
+    assert found["program"]["minus"] == {
+        "difference": minus.estimate,
+        "low": minus.low,
+        "high": minus.high,
+    }
+    alone = studies.summary([study(1)], "cot")
+    of_problems = wilson(int(right["program"][1].sum()), 200)
+    assert (alone["program"]["low"], alone["program"]["high"]) == (
+        of_problems.low,
+        of_problems.high,
+    )
+    assert alone["program"]["minus"]["n"] == 200
 
 
 @pytest.mark.soak
