@@ -48,7 +48,7 @@ BEGUN_AS = {"gkd": "white_box"}
 LARGER = {"EMB_DIM": 128, "HEAD_DIM": 32, "MLP_DIM": 384, "LEARNING_RATE": 1e-2}
 TEACHER_STEPS = 3000
 # Of the recipes; a rate that does not undo what the first half has learnt.
-STEPS = 1500
+STEPS, WARMUP_STEPS = 1500, 50
 SECOND_HALF = {"LEARNING_RATE": 1e-2}
 
 
@@ -148,8 +148,9 @@ def _begin(students: Students, arm: Arm, macros: dict[str, Any]) -> dict[str, An
     half = macros.get("TRAIN_STEPS", STEPS) // 2
     model = students.folder / f"{arm.name}_start"
     first = Arm(model.name, f"embedded_{BEGUN_AS[arm.name]}", arm.tasks)
-    run_gin("train", students, first, **macros | {"MODEL_DIR": str(model), "TRAIN_STEPS": half})
-    return {"INITIAL_CHECKPOINT_PATH": str(model), "TRAIN_STEPS": half, **SECOND_HALF}
+    steps = {"TRAIN_STEPS": half, "WARMUP_STEPS": min(WARMUP_STEPS, half)}
+    run_gin("train", students, first, **macros | {"MODEL_DIR": str(model), **steps})
+    return {"INITIAL_CHECKPOINT_PATH": str(model), **steps, **SECOND_HALF}
 
 
 if __name__ == "__main__":
