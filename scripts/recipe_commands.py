@@ -6,7 +6,8 @@
 A tiny reproduction is run to its end in that folder, and its students are looked at: each must have
 lowered its validation loss and answered every problem with some text. A command that needs a
 teacher, official files or public weights is run with --dry-run, which checks all of it and prints
-every stage. What needs files of an environment variable that is not set is listed as skipped.
+every stage. What needs files of an environment variable that is not set is listed as skipped. A
+recipe that fails does not stop the others; all that failed are listed at the end, with exit code 1.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,36 +30,52 @@ _CONTINUED = re.compile(r"\\\n#\s*")
 
 def main(folder: str, names: list[str]) -> int:
     """Run the headers' commands in a folder; return an exit code."""
-    from t5distill.__main__ import main as t5distill
-
     paths = [RECIPES / f"{name}.gin" for name in names] or sorted(RECIPES.glob("*.gin"))
-    begin, skipped, ran = time.monotonic(), [], 0
+    begin, skipped, failed, ran = time.monotonic(), [], [], 0
     work = pathlib.Path(folder).resolve()
     work.mkdir(parents=True, exist_ok=True)
     os.chdir(work)
     for path in paths:
         said = commands(path.read_text(encoding="utf-8"))
-        if not any("--tiny" in words for words in said):
-            raise SystemExit(f"{path}: its header shows no tiny run")
-        for words in said:
-            unset = [
-                v for word in words for v in re.findall(r"\$(\w+)", word) if v not in os.environ
-            ]
-            full = words[1] == "reproduce" and ("--tiny" not in words or "--sizes" in words)
-            if unset and not full:
-                skipped.append((path.stem, " ".join(words), unset))
-                continue
-            typed = [os.path.expandvars(word) for word in words[1:]] + ["--dry-run"] * full
-            if t5distill(typed):
-                raise SystemExit(f"{path}: failed: t5distill {' '.join(typed)}")
-            ran += 1
-            if words[1] == "reproduce" and not full:
-                check(path.stem, pathlib.Path(words[words.index("--workdir") + 1]))
-        print(f"\n>>> {path.stem}: done, {time.monotonic() - begin:.0f} s so far", flush=True)
-    for name, command, unset in skipped:
-        print(f"skipped (needs {', '.join(unset)}): {name}: {command}")
+        try:
+            if not any("--tiny" in words for words in said):
+                raise Failed("its header shows no tiny run")
+            for words in said:
+                if unset := run(path.stem, words):
+                    skipped.append(f"{path.stem} (needs {', '.join(unset)}): {' '.join(words)}")
+                else:
+                    ran += 1
+        except (Exception, SystemExit) as error:
+            traceback.print_exc()
+            failed.append(f"{path.stem}: {error!r}")
+            print(f"\n>>> {failed[-1]}", flush=True)
+        print(f"\n>>> {path.stem}: {time.monotonic() - begin:.0f} s so far", flush=True)
+    for heading, lines in (("skipped", skipped), ("FAILED", failed)):
+        for line in lines:
+            print(f"{heading}: {line}")
     print(f"{len(paths)} recipes, {ran} commands in {time.monotonic() - begin:.0f} s")
-    return 0
+    return int(bool(failed))
+
+
+class Failed(Exception):
+    """What is wrong with a recipe's commands or with what they made."""
+
+
+def run(name: str, words: list[str]) -> list[str]:
+    """Run one command; return the environment variables for the want of which it was not run."""
+    from t5distill.__main__ import main as t5distill
+
+    full = words[1] == "reproduce" and ("--tiny" not in words or "--sizes" in words)
+    used = [variable for word in words for variable in re.findall(r"\$(\w+)", word)]
+    unset = [variable for variable in used if variable not in os.environ]
+    if unset and not full:
+        return unset
+    typed = [os.path.expandvars(word) for word in words[1:]] + ["--dry-run"] * full
+    if code := t5distill(typed):
+        raise Failed(f"exit code {code} of: t5distill {' '.join(typed)}")
+    if words[1] == "reproduce" and not full:
+        check(name, pathlib.Path(words[words.index("--workdir") + 1]))
+    return []
 
 
 def commands(text: str) -> list[list[str]]:
@@ -76,19 +94,19 @@ def check(name: str, work: pathlib.Path) -> None:
                 losses = list(_losses(card["training"]["curve"]))
                 # A student of half a style has no validation of its own.
                 if losses and not losses[-1] < losses[0]:
-                    raise SystemExit(f"{name}: {arm['name']}: validation losses {losses}")
+                    raise Failed(f"{arm['name']}: validation losses {losses}")
         for results in arm["results"]:
             for benchmark in experiment["tests"]:
-                _check_answers(name, arm, folder / results / benchmark)
+                _check_answers(arm, folder / results / benchmark)
     if not (folder / "report.html").is_file():
-        raise SystemExit(f"{name}: no report.html")
+        raise Failed("no report.html")
 
 
 def _losses(curve: list[dict[str, Any]]) -> Iterator[float]:
     return (row["validation_loss"] for row in curve if "validation_loss" in row)
 
 
-def _check_answers(name: str, arm: dict[str, Any], folder: pathlib.Path) -> None:
+def _check_answers(arm: dict[str, Any], folder: pathlib.Path) -> None:
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     texts = [
         json.loads(line)["text"]
@@ -98,7 +116,7 @@ def _check_answers(name: str, arm: dict[str, Any], folder: pathlib.Path) -> None
     # One answer of several students has no texts of its own; random weights may have none to say.
     silent = arm["combined"] or arm["role"] == "untrained"
     if not scores["n"] or not (silent or any(map(str.strip, texts))):
-        raise SystemExit(f"{name}: {folder}: {scores['n']} problems, no answers")
+        raise Failed(f"{folder}: {scores['n']} problems, no answers")
 
 
 if __name__ == "__main__":

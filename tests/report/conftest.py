@@ -25,9 +25,11 @@ def home(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A headless Chromium."""
+    """A headless Chromium, closed with its module: Playwright's event loop runs as long, and no
+    other test of the process could have one of its own.
+    """
     from playwright import sync_api
 
     names = ("chromium", "chromium-browser", "google-chrome")
