@@ -108,7 +108,7 @@ def draw(
         chains = [records.from_object(Chain, chain) for chain in listed]
         training = problem.split == "train"
         rng = random.Random(f"{seed.tolist()}") if training else own_rng(problem)
-        example = make(Drawn(problem, chains if training else (), rng, shown))
+        example = make(Drawn(problem, chains, rng, shown, evaluation=not training))
         inputs, targets = _strings((example.inputs, example.targets))
         return inputs, targets, np.int32(example.weight)
 

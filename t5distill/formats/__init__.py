@@ -91,7 +91,7 @@ class Style:
         if self.asked is not None:
             return self.asked(problem)
         if self.shows and self.drawn is not None:
-            drawn = Drawn(problem, (), fresh.own_rng(problem), pool)
+            drawn = Drawn(problem, (), fresh.own_rng(problem), pool, evaluation=True)
             return once(self.drawn(drawn).inputs)
         return once(self.inputs(problem))
 

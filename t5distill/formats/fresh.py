@@ -10,6 +10,7 @@ own, so that a problem is always asked alike.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -35,15 +36,17 @@ class Drawn(NamedTuple):
 
     Attributes:
       problem: the one that is asked.
-      chains: its chains; none in evaluation.
+      chains: its chains; in evaluation its own solution, or none.
       rng: decides everything that is drawn.
       pool: what demonstrations are drawn from.
+      evaluation: whether it is asked, not learnt.
     """
 
     problem: Problem
     chains: Sequence[Chain]
     rng: random.Random
     pool: Sequence[Shot] = ()
+    evaluation: bool = False
 
 
 def own_rng(problem: Problem) -> random.Random:
@@ -90,10 +93,18 @@ class Divergent(NamedTuple):
     count: int | None = None
 
     def draw(self, drawn: Drawn) -> Example:
-        """Return an example of as many chains as are asked for, or as there are."""
-        most = min(len(drawn.chains), self.count or MOST_CHAINS)
-        count = most if self.count or not most else drawn.rng.randint(1, most)
-        chosen = drawn.rng.sample(list(drawn.chains), count)
+        """Return an example of as many chains as are asked for, or as there are.
+
+        In evaluation as many are asked for whatever there is to compare with: a problem's own
+        solution stands for all of them.
+        """
+        if drawn.evaluation:
+            count = None
+            chosen = list(itertools.islice(itertools.cycle(drawn.chains), self._asked()))
+        else:
+            most = min(len(drawn.chains), self.count or MOST_CHAINS)
+            count = most if self.count or not most else drawn.rng.randint(1, most)
+            chosen = drawn.rng.sample(list(drawn.chains), count)
         parts = [
             f"Answer {i}: {cot.rationale(chain.text)}" for i, chain in enumerate(chosen, start=1)
         ]
@@ -102,4 +113,8 @@ class Divergent(NamedTuple):
 
     def inputs(self, problem: Problem, count: int | None = None) -> str:
         """Return what the student reads."""
-        return f"{answer.question(problem)}\nNumber of answers: {count or self.count or 2}"
+        return f"{answer.question(problem)}\nNumber of answers: {count or self._asked()}"
+
+    def _asked(self) -> int:
+        """Return how many chains are asked for in evaluation."""
+        return self.count or 2

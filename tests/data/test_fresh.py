@@ -108,6 +108,20 @@ def test_several_chains_in_one_target(curated):
     assert max(map(len, targets.values())) > 2, "no new order, no other number"
 
 
+@pytest.mark.parametrize(
+    ("style", "wanted"), [("cot_in_context", 1), ("divergent", 2), ("divergent_3", 3)]
+)
+def test_evaluation_compares_with_the_benchmarks_own_solution(prepared, style, wanted):
+    """Else a validation loss would be of the bare answer, which such a student never writes."""
+    plain = {e["id"]: e["targets_pretokenized"] for e in data.read_examples("gsm8k_cot")}
+    for example in data.read_examples(f"gsm8k_{style}"):
+        rationale, _, sentence = plain[example["id"]].rpartition(" The answer is ")
+        assert rationale and example["targets_pretokenized"].count(rationale) == wanted
+        assert example["targets_pretokenized"].endswith(f"The answer is {sentence}")
+        if style != "cot_in_context":
+            assert example["inputs_pretokenized"].endswith(f"Number of answers: {wanted}")
+
+
 def test_a_fixed_number_of_chains(curated):
     for s in epoch("gsm8k_divergent_3_robot", 10):
         assert s.targets.count("Answer ") <= 3
