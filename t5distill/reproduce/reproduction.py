@@ -204,23 +204,33 @@ def _folder(
 
 def _ask(arm: Arm, student: Student, style: str, benchmark: str, options: Options) -> None:
     """Have a student answer a benchmark's test problems in a style, and judge it."""
-    from t5distill import formats
-
-    task, asked = f"{benchmark}_{style}", formats.style(style)
-    own = next((s for s in student.sets if s.style == asked.chains), None)
-    if own and own.benchmark == benchmark:
-        task = own.task(style)
-    elif own and asked.shows:
-        # Demonstrations come from what was learnt.
-        task = f"{task}_of_{own.set_name}"
     out = student.results(style, arm.decode) / benchmark
-    command("infer", *student.infer_arguments(task, out, arm.decode))
+    command("infer", *student.infer_arguments(_task(student, style, benchmark), out, arm.decode))
     problems = options.data / benchmark / "test.jsonl"
-    predictions = student.predictions(task, out)
+    predictions = _predictions(arm, student, style, benchmark)
     command(
         "score",
         *("--problems", str(problems), "--predictions", str(predictions), "--out", str(out)),
     )
+
+
+def _task(student: Student, style: str, benchmark: str) -> str:
+    """Return the task that asks a student a benchmark's problems in a style."""
+    from t5distill import formats
+
+    asked = formats.style(style)
+    own = next((s for s in student.sets if s.style == asked.chains), None)
+    if own and own.benchmark == benchmark:
+        return own.task(style)
+    task = f"{benchmark}_{style}"
+    # Demonstrations come from what was learnt.
+    return f"{task}_of_{own.set_name}" if own and asked.shows else task
+
+
+def _predictions(arm: Arm, student: Student, style: str, benchmark: str) -> pathlib.Path:
+    """Return the file of a student's answers to a benchmark in a style."""
+    out = student.results(style, arm.decode) / benchmark
+    return student.predictions(_task(student, style, benchmark), out)
 
 
 def _combine(
@@ -232,11 +242,11 @@ def _combine(
     options: Options,
 ) -> None:
     """Make one answer of several arms' predictions."""
-    predictions = []
-    for other in map(experiment.arm, arm.of):
-        for style in other.asked_styles():
-            folder = by_arm[other.name].results(style, other.decode) / benchmark
-            predictions += [p for p in sorted(folder.glob("*.jsonl")) if p.stem != "verdicts"]
+    predictions = [
+        _predictions(other, by_arm[other.name], style, benchmark)
+        for other in map(experiment.arm, arm.of)
+        for style in other.asked_styles()
+    ]
     command(
         "ensemble",
         *("--problems", str(options.data / benchmark / "test.jsonl"), "--how", str(arm.combine)),
