@@ -85,10 +85,11 @@ def summary(studies: Sequence[dict[str, Any]], base: str) -> dict[str, Any]:
         if "minus" in first:
             row["minus"] = first["minus"]
         if len(studies) > 1 and all("scores" in study["rows"][label] for study in studies):
-            row |= _over_seeds(_right(studies, label))
+            row |= statistics.over_seeds(_right(studies, label)).within(0.0).accuracy()
             if base in studies[0]["rows"]:
-                found = _over_seeds(_right(studies, label) - _right(studies, base), low=-1.0)
-                row["minus"] = {"difference": found.pop("accuracy"), **found}
+                minus = _right(studies, label) - _right(studies, base)
+                found = statistics.over_seeds(minus).within(-1.0)
+                row["minus"] = {"difference": found.estimate, "low": found.low, "high": found.high}
         rows[label] = row
     return rows
 
@@ -101,15 +102,6 @@ def _right(studies: Sequence[dict[str, Any]], label: str) -> np.ndarray:
         found = scoring.first_samples(read_jsonl(Verdict, path))
         rows.append([found[i].outcome == "correct" for i in sorted(found, key=str)])
     return np.asarray(rows, np.float64)
-
-
-def _over_seeds(values: np.ndarray, *, low: float = 0.0) -> dict[str, float]:
-    found = statistics.over_seeds(values)
-    return {
-        "accuracy": found.estimate,
-        "low": max(found.low, low),
-        "high": min(found.high, 1.0),
-    }
 
 
 def train_vocabulary(work: pathlib.Path, styles: Sequence[str]) -> None:

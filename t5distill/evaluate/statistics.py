@@ -24,6 +24,13 @@ class Interval:
         """Return it as scores.json writes an accuracy."""
         return {"accuracy": self.estimate, "low": self.low, "high": self.high}
 
+    def within(self, low: float, high: float = 1.0) -> Interval:
+        """Return it cut at what the estimated figure can be.
+
+        The t-distribution of two or three students reaches far beyond that.
+        """
+        return Interval(self.estimate, max(self.low, low), min(self.high, high))
+
 
 def wilson(successes: int, trials: int) -> Interval:
     """Return a proportion and its 95 % score interval (Wilson 1927).

@@ -130,9 +130,8 @@ def interval(values: np.ndarray) -> tuple[statistics.Interval, str]:
         # Where all are right, or none, there is no variance to read an interval from.
         found = statistics.wilson(int(values[0].sum()), problems)
         return found, f"Wilson, {students} students alike"
-    found = statistics.over_seeds(values)
-    inside = statistics.Interval(found.estimate, max(found.low, 0.0), min(found.high, 1.0))
-    return inside, f"over {students} students and {problems} problems"
+    found = statistics.over_seeds(values).within(0.0)
+    return found, f"over {students} students and {problems} problems"
 
 
 def _outcomes(tests: Sequence[Results]) -> dict[str, float]:
@@ -207,15 +206,14 @@ def difference(one: Sequence[Results], other: Sequence[Results]) -> dict[str, An
         return None
     a, b = left[[i for i, _ in pairs]], right[[j for _, j in pairs]]
     if len(pairs) > 1 and len(ids) > 1:
-        found, method = statistics.over_seeds(a - b), "students and problems"
+        found, method = statistics.over_seeds(a - b).within(-1.0), "students and problems"
     else:
         found = statistics.paired_bootstrap((a[0] == 1).tolist(), (b[0] == 1).tolist())
         method = "paired bootstrap"
     return {
         "difference": found.estimate,
-        # With two students the t-distribution reaches beyond what a difference can be.
-        "low": max(found.low, -1.0),
-        "high": min(found.high, 1.0),
+        "low": found.low,
+        "high": found.high,
         "accuracy": float(a.mean()),
         "against_accuracy": float(b.mean()),
         "shown": bool(found.low > 0 or found.high < 0),
