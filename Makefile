@@ -12,7 +12,7 @@ T5X_PATH ?=
 help:
 	@echo "make quickstart   the whole corridor on embedded problems, about ten minutes"
 	@echo "make test         the test suite"
-	@echo "make recipes      every recipe's tiny run, as its header shows it"
+	@echo "make recipes      every recipe's tiny run, as its header shows it, and the reports in a browser"
 	@echo "make check        ruff and pyright"
 	@echo "make bench        training and decoding beside Hugging Face and T5X; asking a teacher; the sandbox"
 	@echo "make soak         the longer checks"
@@ -52,6 +52,8 @@ t5x-surface: $(VENV)/t5x
 # What every recipe's header shows, in one folder: about half an hour on two cores.
 recipes: $(VENV)/installed
 	$(BIN)/python scripts/recipe_commands.py runs/recipes
+	T5DISTILL_REPRODUCTIONS=runs/recipes/runs/tiny \
+	  $(BIN)/python -m pytest -m soak tests/report/test_report_reproductions.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -28,7 +28,7 @@ from benchmarks.studies import (
     run_gin,
     summary,
     table,
-    train_vocabulary,
+    vocabulary,
 )
 from t5distill.reproduce.card import training_of
 from t5distill.teacher.loopback import LoopbackProcess
@@ -105,7 +105,7 @@ def _make_data(work: pathlib.Path, args: argparse.Namespace) -> None:
             *("--soft-labels", str(TOP), "--vocab", "byt5"),
         )
     if not (work / "vocabulary.model").is_file():
-        train_vocabulary(work, ("answer", "cot"))
+        vocabulary(work, ("answer", "cot"))
 
 
 def _macros(args: argparse.Namespace, students: Students, model: pathlib.Path) -> dict[str, Any]:

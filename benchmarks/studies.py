@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import pathlib
 import subprocess
@@ -18,7 +19,7 @@ import numpy as np
 from t5distill import formats
 from t5distill.errors import UserError
 from t5distill.evaluate import scoring, statistics
-from t5distill.formats.train_vocabulary import train_sentencepiece
+from t5distill.formats import train_vocabulary
 from t5distill.quickstart import gin_arguments
 from t5distill.records import Chain, Problem, Verdict, read_jsonl
 
@@ -104,18 +105,15 @@ def _right(studies: Sequence[dict[str, Any]], label: str) -> np.ndarray:
     return np.asarray(rows, np.float64)
 
 
-def train_vocabulary(work: pathlib.Path, styles: Sequence[str]) -> None:
+def vocabulary(work: pathlib.Path, styles: Sequence[str]) -> None:
     """Train one vocabulary on the kept chains of the styles."""
     problems = {p.id: p for p in read_jsonl(Problem, work / "data/embedded/train.jsonl")}
-    texts = []
+    chains = []
     for name in styles:
-        style = formats.style(name)
-        path = work / f"data/chains/embedded_{style.chains}_{TEACHER}/kept.jsonl"
+        path = work / f"data/chains/embedded_{formats.style(name).chains}_{TEACHER}/kept.jsonl"
         kept = read_jsonl(Chain, path) if path.is_file() else ()
-        for chain, _ in zip(kept, range(2000), strict=False):
-            for example in style.examples(problems[chain.problem_id], chain):
-                texts += [example.inputs, example.targets]
-    train_sentencepiece(texts, work / "vocabulary.model", vocab_size=VOCAB_SIZE, split_digits=True)
+        chains += [(name, problems[c.problem_id], c) for c in itertools.islice(kept, 2000)]
+    train_vocabulary.of_examples(chains, work / "vocabulary.model", vocab_size=VOCAB_SIZE)
 
 
 def run_command(*argv: str) -> None:

@@ -33,7 +33,7 @@ from benchmarks.studies import (
     style_of,
     summary,
     table,
-    train_vocabulary,
+    vocabulary,
 )
 from t5distill import formats
 from t5distill.evaluate import statistics
@@ -144,7 +144,7 @@ def _make_data(work: pathlib.Path, args: argparse.Namespace, arms: list[Arm]) ->
             )
         run_command("curate", "--problems", str(train), "--ledger", ledger, "--style", style)
     if not (work / "vocabulary.model").is_file():
-        train_vocabulary(work, ("answer", *CHAINS, "socratic_iterative"))
+        vocabulary(work, ("answer", *CHAINS, "socratic_iterative"))
 
 
 def _with_calculator(students: Students, arm: Arm, report: dict[str, Any]) -> None:

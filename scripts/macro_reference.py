@@ -10,8 +10,9 @@ tests/launch/test_macro_reference.py fails where the page is not what this write
 from __future__ import annotations
 
 import pathlib
-import textwrap
 from typing import NamedTuple
+
+import generated_page
 
 from t5distill import gin_files
 
@@ -28,12 +29,6 @@ FILES = {
     "gin/t5x/eval.gin": "T5X eval",
 }
 _HEADING = "# --- "
-_WIDTH = 120
-_TITLE = """\
-# Every gin macro
-
-Written by `python scripts/macro_reference.py` from the run files in gin/; do not edit it by hand.
-"""
 _INTRODUCTION = (
     "A run file declares macros and binds them to code; model files and recipes set them; "
     "`--gin.NAME=VALUE` on the command line wins over both. A string needs its own quotes: "
@@ -91,24 +86,25 @@ def page() -> str:
     headings: dict[str, dict[str, list[Macro]]] = {}
     for macro in files_of:
         headings.setdefault(macro.heading, {}).setdefault(macro.name, []).append(macro)
-    parts = [_TITLE, f"{textwrap.fill(_INTRODUCTION, _WIDTH)}\n"]
-    for heading, by_name in headings.items():
-        items = [_item(macro, files_of[macro]) for each in by_name.values() for macro in each]
-        parts.append(f"## {heading[:1].upper()}{heading[1:]}\n\n" + "\n".join(items) + "\n")
-    return "\n".join(parts)
+    lists = {
+        f"{heading[:1].upper()}{heading[1:]}": [
+            _item(macro, files_of[macro]) for each in by_name.values() for macro in each
+        ]
+        for heading, by_name in headings.items()
+    }
+    return generated_page.page(
+        "Every gin macro",
+        script="macro_reference.py",
+        source="the run files in gin/",
+        introduction=_INTRODUCTION,
+        lists=lists,
+    )
 
 
 def _item(macro: Macro, files: list[str]) -> str:
-    """Return one entry of a list, wrapped."""
     default = "*required*" if macro.default == "required" else f"`{macro.default}`"
-    text = f"`{macro.name}`, {default}: {macro.meaning.rstrip('.')}. ({', '.join(files)})"
-    return textwrap.fill(
-        text,
-        _WIDTH,
-        initial_indent="- ",
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
+    return generated_page.entry(
+        f"`{macro.name}`, {default}: {macro.meaning.rstrip('.')}. ({', '.join(files)})"
     )
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import generated_page
 
 from t5distill.reproduce import command
 from t5distill.reproduce.experiment import Experiment
@@ -31,12 +32,6 @@ PAPERS = {
     "quickstart_": "The quickstart's students",
     "embedded_": "Every style and loss on embedded problems, with a tiny student",
 }
-_WIDTH = 120
-_TITLE = """\
-# Every recipe
-
-Written by `python scripts/recipe_table.py` from gin/recipes; do not edit it by hand.
-"""
 _INTRODUCTION = (
     "What `t5distill reproduce RECIPE` asks; its model, its test problems and the rows that it "
     "compares (**MAIN** against *BASELINE*, the others beside them); what is published. A figure "
@@ -59,11 +54,13 @@ def page() -> str:
         if prefix is None:
             raise ValueError(f"{path}: wanted a name that begins with one of {', '.join(PAPERS)}")
         found[prefix].append(_item(path.stem))
-    parts = [_TITLE, f"{textwrap.fill(_INTRODUCTION, _WIDTH)}\n"]
-    parts += [
-        f"## {PAPERS[prefix]}\n\n" + "\n".join(items) + "\n" for prefix, items in found.items()
-    ]
-    return "\n".join(parts)
+    return generated_page.page(
+        "Every recipe",
+        script="recipe_table.py",
+        source="gin/recipes",
+        introduction=_INTRODUCTION,
+        lists={PAPERS[prefix]: items for prefix, items in found.items()},
+    )
 
 
 def _item(name: str) -> str:
@@ -71,23 +68,13 @@ def _item(name: str) -> str:
     given = argparse.Namespace(gin_bindings=[], teacher=None, model=None, tiny=False)
     _, experiment = command.read(name, given)
     tests = _tests(experiment.test_benchmarks())
-    lines = [_wrapped(f"`{name}`: {experiment.question}", "- ")]
-    lines.append(_wrapped(f"{experiment.model} on {tests}: {_rows(experiment)}", "  - "))
+    lines = [generated_page.entry(f"`{name}`: {experiment.question}")]
+    lines.append(
+        generated_page.entry(f"{experiment.model} on {tests}: {_rows(experiment)}", "  - ")
+    )
     if experiment.published:
-        lines.append(_wrapped(f"published: {_published(experiment.published)}", "  - "))
+        lines.append(generated_page.entry(f"published: {_published(experiment.published)}", "  - "))
     return "\n".join(lines)
-
-
-def _wrapped(text: str, bullet: str) -> str:
-    # A figure and its sign stay on one line.
-    return textwrap.fill(
-        text.replace(" %", "\u00a0%"),
-        _WIDTH,
-        initial_indent=bullet,
-        subsequent_indent=" " * len(bullet),
-        break_long_words=False,
-        break_on_hyphens=False,
-    ).replace("\u00a0", " ")
 
 
 def _tests(benchmarks: Sequence[str]) -> str:

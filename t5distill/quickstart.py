@@ -9,6 +9,7 @@ steps that lead to them.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import pathlib
 import shlex
@@ -189,19 +190,14 @@ def _ask_teacher(problems: str, ledger: str, args: argparse.Namespace) -> bool:
 def _vocabulary(work: pathlib.Path) -> pathlib.Path:
     """Train a small vocabulary on the training split's texts, which no download is needed for."""
     from t5distill import formats
-    from t5distill.formats.train_vocabulary import train_sentencepiece
+    from t5distill.formats import train_vocabulary
     from t5distill.records import Problem, read_jsonl
 
-    style = formats.style("cot")
-    problems = list(read_jsonl(Problem, work / "data/embedded/train.jsonl"))[:4000]
-    texts = [
-        text
-        for p in problems
-        for text in (style.inputs(p), style.targets(p, formats.gold_chain(p, style="cot")))
-    ]
+    problems = itertools.islice(read_jsonl(Problem, work / "data/embedded/train.jsonl"), 4000)
+    chains = (("cot", p, formats.gold_chain(p, style="cot")) for p in problems)
     path = work / "vocabulary.model"
-    train_sentencepiece(texts, path, vocab_size=VOCAB_SIZE, split_digits=True)
-    print(f"\nvocabulary: {path}, from {len(problems)} training problems")
+    count = train_vocabulary.of_examples(chains, path, vocab_size=VOCAB_SIZE)
+    print(f"\nvocabulary: {path}, from {count} training problems")
     return path
 
 
@@ -285,6 +281,7 @@ def _report(work: pathlib.Path, args: argparse.Namespace) -> None:
     from t5distill.reproduce import card
     from t5distill.reproduce.experiment import ROLES
 
+    spend = card.spent(work / "ledger.db")
     for arm in ARMS:
         card.write(
             work / arm,
@@ -295,7 +292,7 @@ def _report(work: pathlib.Path, args: argparse.Namespace) -> None:
             sets=[f"embedded_cot_{TEACHER}"],
             benchmark="embedded",
             data=work / "data",
-            ledger=work / "ledger.db",
+            spend=spend,
         )
     rows = [
         {"name": arm, "label": label, "role": role, "style": _style(arm), "x": None}

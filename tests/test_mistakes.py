@@ -35,7 +35,7 @@ def files(tmp_path, monkeypatch):
     ("command", "message"),
     [
         ("score --problems P --predictions empty.jsonl --out out", "no predictions"),
-        ("score --problems P --predictions F --out out --baseline F", "not verdicts"),
+        ("score --problems P --predictions F --out out --baseline F", "wanted a verdicts.jsonl"),
         ("score --problems P --predictions F --out file", "wanted a folder"),
         ("score --problems . --predictions F --out out", "a folder; wanted a file"),
         ("curate --problems P --gold cot --out file", "wanted a folder"),

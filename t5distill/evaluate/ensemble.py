@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
         },
     }
     if args.baseline:
-        result["versus_baseline"] = scoring.compare(verdicts, score.baseline(args.baseline))
+        result["versus_baseline"] = scoring.compare(verdicts, scoring.read_verdicts(args.baseline))
     if levels := scoring.isolation_levels(v for voice in order for v in by_style[voice]):
         result["isolation"] = levels
     write_jsonl(out / "verdicts.jsonl", verdicts)

@@ -63,24 +63,13 @@ def run(args: argparse.Namespace) -> None:
     verdicts = scoring.judge_predictions(problems, samples, shown=True)
     scores = scoring.summarise(problems, samples, verdicts)
     if args.baseline:
-        scores["versus_baseline"] = scoring.compare(verdicts, baseline(args.baseline))
+        scores["versus_baseline"] = scoring.compare(verdicts, scoring.read_verdicts(args.baseline))
     write_jsonl(out / "verdicts.jsonl", verdicts)
     write_json(out / "scores.json", scores)
     print(table(scores))
     if warning := scoring.missing(problems, verdicts):
         print(warning)
     print(f"\nwrote {out / 'verdicts.jsonl'} and {out / 'scores.json'}")
-
-
-def baseline(path: str) -> list:
-    """Read another run's verdicts; predictions, whose fields would pass, are refused."""
-    from t5distill.errors import UserError
-    from t5distill.records import OUTCOMES, Verdict, read_jsonl
-
-    verdicts = list(read_jsonl(Verdict, path))
-    if any(v.outcome not in OUTCOMES or v.problem_id is None for v in verdicts):
-        raise UserError(f"--baseline {path}: not verdicts; wanted a verdicts.jsonl of `score`")
-    return verdicts
 
 
 def table(scores: dict) -> str:

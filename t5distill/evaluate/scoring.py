@@ -59,6 +59,17 @@ def read_predictions(path: Path) -> list[Prediction]:
     return predictions
 
 
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Return the verdicts of a file of `score`; raise UserError where it is another's."""
+    verdicts = list(read_jsonl(Verdict, path))
+    if odd := [v for v in verdicts if v.outcome not in OUTCOMES or v.problem_id is None]:
+        raise UserError(
+            f"{path}: a verdict on {odd[0].problem_id!r} with outcome {odd[0].outcome!r}; wanted a "
+            "verdicts.jsonl of `t5distill score`"
+        )
+    return verdicts
+
+
 def read_problems(path: Path) -> list[Problem]:
     """Read the problems that predictions are of.
 

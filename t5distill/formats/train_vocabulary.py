@@ -9,8 +9,10 @@ import re
 import tempfile
 from collections.abc import Iterable
 
+from t5distill import formats
 from t5distill.errors import UserError
 from t5distill.formats import codec
+from t5distill.records import Chain, Problem
 
 
 def alphabet() -> str:
@@ -20,6 +22,26 @@ def alphabet() -> str:
     # T5's alphabet ends below this block; the rest is escaped.
     plain = {c for c in map(chr, range(0x21, 0x2100)) if not foreign.match(c)} - sources
     return "".join(sorted(plain | set(codec.T5.stand_ins)))
+
+
+def of_examples(
+    chains: Iterable[tuple[str, Problem, Chain | None]], path: pathlib.Path, *, vocab_size: int
+) -> int:
+    """Train a vocabulary with digits apart on what students read and write; return of how many.
+
+    Args:
+      chains: style, problem and chain of each example.
+      path: as `train_sentencepiece`.
+      vocab_size: as `train_sentencepiece`.
+    """
+    texts = [
+        text
+        for style, problem, chain in chains
+        for example in formats.style(style).examples(problem, chain)
+        for text in (example.inputs, example.targets)
+    ]
+    train_sentencepiece(texts, path, vocab_size=vocab_size, split_digits=True)
+    return len(texts) // 2
 
 
 def train_sentencepiece(

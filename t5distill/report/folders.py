@@ -21,12 +21,10 @@ from t5distill import places
 from t5distill.errors import UserError
 from t5distill.evaluate import scoring
 from t5distill.records import (
-    OUTCOMES,
     SPLITS,
     Chain,
     Prediction,
     Problem,
-    Verdict,
     decoded,
     from_object,
     read_jsonl,
@@ -61,7 +59,7 @@ def read_reproduction(folder: pathlib.Path) -> Run:
     """
     plan = _plan(folder / "experiment.json")
     missing: list[str] = []
-    arms = [_arm(folder, entry) for entry in plan["arms"]]
+    arms = [_arm(entry) for entry in plan["arms"]]
     students: dict[pathlib.Path, Student] = {}
     tested = []
     for arm, entry in zip(arms, plan["arms"], strict=True):
@@ -141,11 +139,8 @@ def _plan(path: pathlib.Path) -> dict[str, Any]:
     return plan
 
 
-def _arm(folder: pathlib.Path, entry: Mapping[str, Any]) -> Arm:
-    name = entry.get("name")
-    if not isinstance(name, str):
-        raise UserError(f"{folder / 'experiment.json'}: {dict(entry)!r} has no name")
-    style = entry.get("style")
+def _arm(entry: Mapping[str, Any]) -> Arm:
+    name, style = entry["name"], entry.get("style")
     role = "ensemble" if entry.get("combined") else str(entry.get("role") or "distilled")
     return Arm(
         name=name,
@@ -211,7 +206,7 @@ def read_results(
     """Read one student's results on one benchmark, or say what there is instead."""
     if not (folder / "scores.json").is_file() or not (folder / "verdicts.jsonl").is_file():
         return "not scored yet"
-    verdicts = read_verdicts(folder / "verdicts.jsonl")
+    verdicts = scoring.read_verdicts(folder / "verdicts.jsonl")
     if not verdicts:
         return "verdicts.jsonl is empty"
     return Results(
@@ -222,17 +217,6 @@ def read_results(
         verdicts=verdicts,
         predictions=_fitting(folder, {(str(v.problem_id), v.sample or 0) for v in verdicts}),
     )
-
-
-def read_verdicts(path: pathlib.Path) -> list[Verdict]:
-    """Return the verdicts of a file of `score`; raise UserError where it is another's."""
-    verdicts = list(read_jsonl(Verdict, path))
-    if odd := [v for v in verdicts if v.outcome not in OUTCOMES or v.problem_id is None]:
-        raise UserError(
-            f"{path}: a verdict on {odd[0].problem_id!r} with outcome {odd[0].outcome!r}; wanted a "
-            "verdicts.jsonl of `t5distill score`"
-        )
-    return verdicts
 
 
 def _fitting(folder: pathlib.Path, wanted: set[Key]) -> dict[Key, Prediction]:

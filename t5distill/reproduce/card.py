@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from t5distill import verify
+from t5distill.curate.tfds_writer import MANIFEST, VERSION
 from t5distill.records import file_sha256, write_json
+from t5distill.report.folders import read_metrics, read_object
 
 NAME = "card.json"
 _CURVE = ("loss", "learning_rate", "validation_loss", "validation_accuracy")
@@ -25,7 +27,7 @@ def write(
     sets: Sequence[str],
     benchmark: str,
     data: pathlib.Path,
-    ledger: pathlib.Path,
+    spend: Mapping[str, Any] | None,
 ) -> None:
     """Write FOLDER/card.json from what the stages left behind.
 
@@ -38,10 +40,10 @@ def write(
       sets: the chain sets that it learnt.
       benchmark: whose problems it learnt from.
       data: the data directory.
-      ledger: where the teacher's replies and their cost are.
+      spend: what the teacher's replies cost, as `spent` returns.
     """
     record = _json(folder / "run.json")
-    rows = _rows(folder / "metrics.jsonl")
+    rows = read_metrics(folder / "metrics.jsonl")
     before = _json(folder / NAME)
     card = {
         "recipe": recipe,
@@ -55,7 +57,7 @@ def write(
         "sets": [_set(data, name) for name in sets],
         "mixture": record.get("examples"),
         "training": training(rows),
-        "spend": _spent(ledger),
+        "spend": spend,
         "splits": _splits(data, benchmark),
         "selection": before.get("selection") or _selection(folder, rows),
         "tests": _tests(folder, data, before.get("tests", [])),
@@ -68,7 +70,7 @@ def write(
 
 def training_of(folder: pathlib.Path) -> dict[str, Any]:
     """Return what a student's training cost, from its metrics: steps, target tokens, seconds."""
-    found = training(_rows(folder / "metrics.jsonl"))
+    found = training(read_metrics(folder / "metrics.jsonl"))
     return {name: found[name] for name in ("steps", "target_tokens", "seconds")}
 
 
@@ -124,7 +126,7 @@ def _tests(
             {
                 "benchmark": benchmark,
                 "split": "test",
-                "sha256": file_sha256(data / benchmark / "test.jsonl"),
+                "sha256": _sha256(data / benchmark / "test.jsonl"),
                 "scores": where,
                 "read": first_read.get(where, _written(path)),
                 **{k: scores[k] for k in ("n", "accuracy", "low", "high")},
@@ -137,7 +139,7 @@ def _tests(
 def _set(data: pathlib.Path, name: str) -> dict[str, Any]:
     """Return what curation says of a set."""
     curation = _json(data / "chains" / name / "curation.json")
-    manifest = _json(data / "tfds" / name / "1.0.0/manifest.json")
+    manifest = _json(data / "tfds" / name / VERSION / MANIFEST)
     return {
         "name": name,
         "sha256": manifest.get("sha256"),
@@ -155,13 +157,13 @@ def _set(data: pathlib.Path, name: str) -> dict[str, Any]:
 def _splits(data: pathlib.Path, benchmark: str) -> list[dict[str, Any]]:
     """Return the splits of the problems that were learnt from and selected on."""
     return [
-        {"benchmark": benchmark, "split": path.stem, "n": _lines(path), "sha256": file_sha256(path)}
+        {"benchmark": benchmark, "split": path.stem, "n": _lines(path), "sha256": _sha256(path)}
         for path in sorted((data / benchmark).glob("*.jsonl"))
         if path.stem in ("train", "validation", "test")
     ]
 
 
-def _spent(ledger: pathlib.Path) -> dict[str, Any] | None:
+def spent(ledger: pathlib.Path) -> dict[str, Any] | None:
     """Return what everything in a ledger cost; None without one."""
     from t5distill.teacher import accounts
 
@@ -183,14 +185,20 @@ def _lines(path: pathlib.Path) -> int:
         return sum(1 for line in f if line.strip())
 
 
-def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def _sha256(path: pathlib.Path) -> str:
+    """Return a file's hash, computed once for all the students that read it."""
+    stat = path.stat()
+    return _hashed(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache
+def _hashed(path: pathlib.Path, size: int, changed: int) -> str:
+    del size, changed
+    return file_sha256(path)
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def _written(path: pathlib.Path) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from t5distill import formats
+from t5distill.curate.tfds_writer import MANIFEST, VERSION
 from t5distill.errors import UserError
 from t5distill.reproduce.experiment import (
     GOLD,
@@ -168,33 +169,34 @@ def _word(text: str) -> str:
     return re.sub(r"\W+", "_", text, flags=re.ASCII)
 
 
-def prepare(
-    experiment: Experiment, data: pathlib.Path, raw: Mapping[str, str], stages: Stages
-) -> None:
-    """Prepare what is not there yet.
+def prepare(experiment: Experiment, options: Options, stages: Stages) -> None:
+    """Prepare the problems that are not there yet.
 
     Raises:
       UserError: a benchmark's official files are needed and were not given.
     """
     from t5distill.problems.benchmarks import GENERATED
 
-    for benchmark in benchmarks_of(experiment):
-        if (data / benchmark / "test.jsonl").is_file():
+    # A tiny run's vocabulary is the same whatever is learnt: that of the embedded problems.
+    first = [TINY_BENCHMARK] if options.tiny else []
+    for benchmark in dict.fromkeys((*first, *benchmarks_of(experiment))):
+        if (options.data / benchmark / "test.jsonl").is_file():
             stages.skipped("prepare")
             continue
         made_by = next((g for g in GENERATED if benchmark.startswith(g)), None)
         # One folder may hold a family, such as BIG-Bench Hard's tasks.
-        path = raw.get(benchmark) or raw.get(benchmark.partition("_")[0])
-        if made_by is None and path is None:
+        raw = options.raw.get(benchmark) or options.raw.get(benchmark.partition("_")[0])
+        if made_by is None and raw is None:
             raise UserError(
-                f"{data / benchmark}: no prepared problems of {benchmark}; give its official files "
-                f"with --raw {benchmark}=FOLDER (t5distill prepare --help says which), or take "
-                "--tiny, which needs none"
+                f"{options.data / benchmark}: no prepared problems of {benchmark}; give its "
+                f"official files with --raw {benchmark}=FOLDER (t5distill prepare --help says "
+                "which), or take --tiny, which needs none"
             )
-        options = experiment.prepare if benchmark == experiment.benchmark else {}
+        said = experiment.prepare if benchmark == experiment.benchmark else {}
+        if options.tiny:
+            said = {"seed": options.seeds[0], "sizes": options.sizes}
         with stages(f"prepare {benchmark}", kind="prepare"):
-            given = [] if path is None else ["--raw", path]
-            command("prepare", made_by or benchmark, *given, *flags(dict(options)))
+            command("prepare", made_by or benchmark, *flags({"raw": raw, **said}))
 
 
 def benchmarks_of(experiment: Experiment) -> list[str]:
@@ -241,5 +243,5 @@ def curate(each: ChainSet, data: pathlib.Path, ledger: pathlib.Path) -> None:
 def is_curated(each: ChainSet, data: pathlib.Path) -> bool:
     """Say whether a set is there."""
     name = each.set_name
-    made = data / "tfds" / name / "1.0.0/manifest.json"
+    made = data / "tfds" / name / VERSION / MANIFEST
     return made.is_file() and (data / "chains" / name / "curation.json").is_file()

@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from t5distill.errors import UserError
 from t5distill.records import write_json
 from t5distill.reproduce import card, chains, small
-from t5distill.reproduce.chains import Asked, chain_sets, is_curated, most_samples
+from t5distill.reproduce.chains import Asked, ChainSet, chain_sets, is_curated, most_samples
 from t5distill.reproduce.experiment import SIMULATED, Arm, Experiment
 from t5distill.reproduce.options import Options
 from t5distill.reproduce.running import Stages, command, shown_only
@@ -34,8 +34,9 @@ def reproduce(name: str, recipe: str, experiment: Experiment, *, options: Option
       UserError: a stage failed, or the folder was begun with other options.
     """
     print(f"\n##### {name}: {experiment.question}")
+    sets = chain_sets(experiment, tiny=options.tiny)
     if not options.dry:
-        _claim(experiment, options)
+        _claim(sets, options)
     os.environ["T5DISTILL_DATA_DIR"] = str(options.data)
     print(f"$ export T5DISTILL_DATA_DIR={options.data}")
     with contextlib.ExitStack() as stack:
@@ -43,9 +44,9 @@ def reproduce(name: str, recipe: str, experiment: Experiment, *, options: Option
             stack.enter_context(small.vocabulary_of(options))
         if options.dry:
             stack.enter_context(shown_only())
-        stages = Stages(_planned(experiment, options))
-        _make_data(experiment, options, stages)
-        trained = _train(experiment, recipe, options, stages)
+        stages = Stages(_planned(experiment, sets, options))
+        _make_data(experiment, sets, options, stages)
+        trained = _train(experiment, recipe, sets, options, stages)
         results = _test(experiment, trained, options, stages)
         folder = options.work / name
         if not options.dry:
@@ -54,9 +55,8 @@ def reproduce(name: str, recipe: str, experiment: Experiment, *, options: Option
             command("report", str(folder))
 
 
-def _planned(experiment: Experiment, options: Options) -> list[str]:
+def _planned(experiment: Experiment, sets: Sequence[ChainSet], options: Options) -> list[str]:
     """Return the kinds of all stages."""
-    sets = chain_sets(experiment, tiny=options.tiny)
     trained = sum(not arm.combine for arm in experiment.arms) * len(options.seeds)
     rows = sum(len(arm.rows()) for arm in experiment.arms) * len(options.seeds)
     benchmarks = len(chains.benchmarks_of(experiment))
@@ -70,13 +70,13 @@ def _planned(experiment: Experiment, options: Options) -> list[str]:
     ]
 
 
-def _claim(experiment: Experiment, options: Options) -> None:
+def _claim(sets: Sequence[ChainSet], options: Options) -> None:
     """Write down what the folder was begun with; refuse another beginning."""
     begun: dict[str, Any] = {"tiny": options.tiny}
     if options.tiny:
         begun |= {"sizes": list(options.sizes), "seed": options.seeds[0]}
     # A set is named by what is special in its recipe: another recipe's may have the same name.
-    made = {s.set_name: s.made_of() for s in chain_sets(experiment, tiny=options.tiny)}
+    made = {each.set_name: each.made_of() for each in sets}
     path = options.work / "options.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known = found.pop("sets", {})
@@ -92,13 +92,13 @@ def _claim(experiment: Experiment, options: Options) -> None:
     write_json(path, {**begun, "sets": {**known, **made}})
 
 
-def _make_data(experiment: Experiment, options: Options, stages: Stages) -> None:
+def _make_data(
+    experiment: Experiment, sets: Sequence[ChainSet], options: Options, stages: Stages
+) -> None:
     """Prepare problems, ask the teachers, curate every set."""
-    if options.tiny:
-        small.prepare(chains.benchmarks_of(experiment), options, stages)
-    else:
-        chains.prepare(experiment, options.data, options.raw, stages)
-    sets = chain_sets(experiment, tiny=options.tiny)
+    chains.prepare(experiment, options, stages)
+    if options.tiny and not options.dry:
+        small.train_vocabulary(options)
     todo = [each for each in sets if not is_curated(each, options.data)]
     missing = most_samples(todo)
     for asked, samples in most_samples(sets).items():
@@ -140,11 +140,14 @@ def _all_students(
 
 
 def _train(
-    experiment: Experiment, recipe: str, options: Options, stages: Stages
+    experiment: Experiment,
+    recipe: str,
+    sets: Sequence[ChainSet],
+    options: Options,
+    stages: Stages,
 ) -> list[dict[str, Student]]:
     """Train every student; return those of each seed, by arm."""
     lengths = None
-    sets = chain_sets(experiment, tiny=options.tiny)
     # A dry run may have no examples to measure.
     if options.tiny and all(is_curated(each, options.data) for each in sets):
         lengths = lengths_of(_all_students(experiment, recipe, options)[0].values())
@@ -263,6 +266,7 @@ def _write(
     options: Options,
 ) -> None:
     """Write experiment.json and the students' cards."""
+    spend = card.spent(options.ledger)
     for by_arm in trained:
         arms_of: dict[pathlib.Path, list[str]] = {}
         for arm, student in by_arm.items():
@@ -278,7 +282,7 @@ def _write(
                 sets=[each.set_name for each in dict.fromkeys(student.sets)],
                 benchmark=experiment.benchmark,
                 data=options.data,
-                ledger=options.ledger,
+                spend=spend,
             )
     arms = []
     for arm in experiment.arms:

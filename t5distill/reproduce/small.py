@@ -6,38 +6,17 @@ import contextlib
 import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from t5distill.reproduce.chains import Asked
 from t5distill.reproduce.experiment import OTHER_SIMULATED, SIMULATED, TINY_BENCHMARK
 from t5distill.reproduce.options import Options
-from t5distill.reproduce.running import Stages, command
 
 # One chain in five is wrong, one in twenty malformed; another teacher is wrong twice as often.
 WRONG_RATE, WORSE_RATE, MALFORMED_RATE = 0.2, 0.4, 0.05
 VOCAB_SIZE = 900
 _VARIABLE = "T5DISTILL_T5_VOCAB"
 _STYLES = ("cot", "program", "equation", "socratic", "key_points")
-
-
-def prepare(benchmarks: Iterable[str], options: Options, stages: Stages) -> None:
-    """Make problems that need no download, and a vocabulary of the embedded ones' texts."""
-    from t5distill.problems.benchmarks import GENERATED
-
-    # The vocabulary is the same whatever is learnt.
-    for benchmark in dict.fromkeys((TINY_BENCHMARK, *benchmarks)):
-        if (options.data / benchmark / "test.jsonl").is_file():
-            stages.skipped("prepare")
-            continue
-        made_by = next(g for g in GENERATED if benchmark.startswith(g))
-        with stages(f"prepare {made_by}", kind="prepare"):
-            command(
-                *("prepare", made_by, "--seed", str(options.seeds[0])),
-                *("--sizes", *map(str, options.sizes)),
-            )
-    vocabulary = _vocabulary(options)
-    if not vocabulary.is_file() and not options.dry:
-        _train_vocabulary(options.data / TINY_BENCHMARK / "train.jsonl", vocabulary)
 
 
 @contextlib.contextmanager
@@ -59,26 +38,25 @@ def _vocabulary(options: Options) -> pathlib.Path:
     return options.work / "vocabulary.model"
 
 
-def _train_vocabulary(problems: pathlib.Path, path: pathlib.Path) -> None:
-    """Train one vocabulary that every style's texts are spelled in."""
-    from t5distill import formats
-    from t5distill.formats.train_vocabulary import train_sentencepiece
+def train_vocabulary(options: Options) -> None:
+    """Train one vocabulary that every style's texts are spelled in, where there is none yet."""
+    from t5distill.formats import train_vocabulary
     from t5distill.records import Chain, Problem, read_jsonl
     from t5distill.teacher.loopback.answers import Writer
 
-    writer, texts = Writer(), []
-    for problem in itertools.islice(read_jsonl(Problem, problems), 1000):
-        for style in _STYLES:
-            chain = Chain(
-                problem_id=problem.id,
-                style=style,
-                text=writer.text(problem, style),
-                teacher=SIMULATED,
-            )
-            for example in formats.style(style).examples(problem, chain):
-                texts += [example.inputs, example.targets]
-    train_sentencepiece(texts, path, vocab_size=VOCAB_SIZE, split_digits=True)
-    print(f"\nvocabulary: {path}, from the texts of 1,000 training problems in every style")
+    def chain(problem: Problem, style: str) -> Chain:
+        text = writer.text(problem, style)
+        return Chain(problem_id=problem.id, style=style, text=text, teacher=SIMULATED)
+
+    path = _vocabulary(options)
+    if path.is_file():
+        return
+    writer = Writer()
+    problems = read_jsonl(Problem, options.data / TINY_BENCHMARK / "train.jsonl")
+    some = list(itertools.islice(problems, 1000))
+    chains = ((style, p, chain(p, style)) for p in some for style in _STYLES)
+    train_vocabulary.of_examples(chains, path, vocab_size=VOCAB_SIZE)
+    print(f"\nvocabulary: {path}, from {len(some):,} training problems in every style")
 
 
 @contextlib.contextmanager
