@@ -86,7 +86,7 @@ CLAIMS = (
         Claim(
             f"{name} beat chains of thought on arithmetic",
             "Zhu et al. 2024",
-            "embedded_etd",
+            "embedded_ensembles",
             _minus(arm, "cot"),
         )
         for name, arm in (("Programs", "program"), ("Equations", "equation"))
@@ -95,7 +95,7 @@ CLAIMS = (
         Claim(
             f"{name} beats {label}",
             "Zhu et al. 2024",
-            "embedded_etd",
+            "embedded_ensembles",
             _minus(arm, other),
         )
         for name, arm, others in (
