@@ -192,7 +192,9 @@ def prepare(experiment: Experiment, options: Options, stages: Stages) -> None:
                 f"official files with --raw {benchmark}=FOLDER (t5distill prepare --help says "
                 "which), or take --tiny, which needs none"
             )
-        said = experiment.prepare if benchmark == experiment.benchmark else {}
+        said = experiment.prepare_tests.get(benchmark, {})
+        if benchmark == experiment.benchmark:
+            said = experiment.prepare
         if options.tiny:
             said = {"seed": options.seeds[0], "sizes": options.sizes}
         with stages(f"prepare {benchmark}", kind="prepare"):

@@ -107,6 +107,7 @@ class Experiment:
     students: Mapping[str, Mapping[str, Any]]
     tests: Sequence[str] | None = None
     prepare: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    prepare_tests: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     teacher: str = GOLD
     generate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     curate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -133,6 +134,10 @@ class Experiment:
         for macro, row in (("BASELINE", self.baseline), ("MAIN", self.main)):
             if row is not None and row not in rows:
                 raise UserError(f"{macro} is {row!r}; {suggest(row, rows)}")
+        others = set(self.test_benchmarks()) - {self.benchmark}
+        for name in self.prepare_tests:
+            if name not in others:
+                raise UserError(f"PREPARE_TESTS[{name!r}]: {suggest(name, others)}")
         wanted = {"label", "benchmark", "accuracy", "source", "verified"}
         for row in self.published:
             if set(row) != wanted:
@@ -157,6 +162,7 @@ class Experiment:
             self,
             benchmark=self.benchmark if own else TINY_BENCHMARK,
             prepare={},
+            prepare_tests={},
             tests=made or (TINY_TESTS if several else None),
             model="tiny",
             students=students,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -326,8 +327,9 @@ def _write(
 
 
 def _title(recipe: str) -> str:
-    """Return the first line of a recipe's header."""
+    """Return the first sentence of a recipe's header, which ends where a line is empty."""
     from t5distill import gin_files
 
     path = gin_files.find(recipe, gin_files.search_roots())
-    return path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ").rstrip(".")
+    lines = (line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines())
+    return " ".join(itertools.takewhile(bool, lines)).rstrip(".")
