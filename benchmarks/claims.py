@@ -176,10 +176,28 @@ def contrast(run: Run, claim: Claim) -> tuple[statistics.Interval, dict[str, lis
     if claim.per_step:
         problems = run.problems[claim.benchmark]
         steps = np.array([len(problems[i].meta["steps"]) for i in ids], np.float64)
-        off = steps - steps.mean()
-        # The mean of these is the slope of least squares.
-        values = values * (len(ids) * off / np.square(off).sum())
+        values = growth(np.asarray(values, np.float64), steps)
     return statistics.over_seeds(np.asarray(values)), accuracy
+
+
+def growth(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return what has the slope of least squares as each student's mean, and its variance.
+
+    Args:
+      values: of each student and problem, `[students, problems]`.
+      steps: of each problem, `[problems]`.
+
+    Raises:
+      ValueError: all problems have equally many steps.
+    """
+    off = steps - steps.mean()
+    if not off.any():
+        raise ValueError("problems of equally many steps: nothing can grow with them")
+    scale = len(steps) * off / np.square(off).sum()
+    slopes = (values * scale).mean(axis=1, keepdims=True)
+    # Its own line is taken from each student's values: what lies on it is no variance of the slope.
+    rest = values - values.mean(axis=1, keepdims=True) - slopes * off
+    return slopes + scale * rest
 
 
 def table(

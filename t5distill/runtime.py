@@ -52,6 +52,7 @@ def start(args: argparse.Namespace) -> None:
     import jax
 
     quiet.import_tensorflow()
+    _forget_peak()
     directory = os.environ.get(CACHE_VARIABLE, os.path.expanduser("~/.cache/t5distill/xla"))
     if directory:
         jax.config.update("jax_compilation_cache_dir", directory)
@@ -199,10 +200,26 @@ def write_record(directory: str, record: dict[str, Any], *, config: str, **more:
     (place / "config.gin").write_text(config)
     ended = {
         "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        # In KiB on Linux; of this process, since it began.
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mib": _peak_memory(),
     }
     checkpoints.write_json(place / "run.json", {**record, **ended, **more})
+
+
+def _forget_peak() -> None:
+    """Begin a new peak of memory: a process may hold several runs, one after the other."""
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory() -> int:
+    """Return the most MiB that this process held since its last `_forget_peak`, or ever."""
+    try:
+        status = pathlib.Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+    except (OSError, IndexError):
+        # In KiB on Linux, in bytes on macOS.
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
 
 def summary(directory: str, step: int, metrics: dict[str, float]) -> str:

@@ -222,11 +222,11 @@ def register(name: str, style: Style) -> None:
 def gold_chain(problem: Problem, *, style: str) -> Chain | None:
     """Return the benchmark's own solution as a chain of teacher `gold`, or None without one.
 
-    A benchmark has one solution in words; as sub-questions and solutions where `meta["socratic"]`
-    has that text (GSM8K's Socratic files).
+    A benchmark has one solution in words. Those of other styles are in `meta["chains"]`, by style:
+    of GSM8K `socratic`, where its Socratic files were there, of embedded problems all styles.
     """
     chains = STYLES[style].chains if style in STYLES else style
-    text = {"cot": problem.solution, "socratic": problem.meta.get("socratic")}.get(chains)
+    text = problem.solution if chains == "cot" else problem.meta.get("chains", {}).get(chains)
     if not isinstance(text, str) or not text.strip():
         return None
     # A style of the students' own is made from chains of another one.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Set
 from typing import Any
 
 from t5distill.errors import UserError
-from t5distill.problems import templates, words
+from t5distill.problems import embedded_chains, templates, words
 from t5distill.records import Problem
 
 BENCHMARK = "embedded"
@@ -180,7 +180,7 @@ def _problem(
                 ),
             }
         )
-    return Problem(
+    problem = Problem(
         id=identity,
         question=question[0].upper() + question[1:],
         answer=str(values[-1]),
@@ -190,6 +190,8 @@ def _problem(
         solution=" ".join(step["statement"] for step in steps),
         meta={"template": template.id, "numbers": list(numbers), "steps": steps},
     )
+    problem.meta["chains"] = embedded_chains.gold(problem)
+    return problem
 
 
 def _equation(op: str, left: int, right: int, value: int) -> str:

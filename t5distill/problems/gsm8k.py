@@ -26,7 +26,8 @@ _ANSWER = re.compile(r"\s*(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*", re.ASCII
 def read(path: pathlib.Path, split: str) -> Iterator[Problem]:
     """Yield the problems of one official file; ids count its records from 0.
 
-    Where the Socratic file of the same split lies beside it, `meta["socratic"]` has its text.
+    Where the Socratic file of the same split lies beside it, `meta["chains"]["socratic"]` has its
+    text.
     """
     decompositions = _decompositions(path.with_name(f"{path.stem}_socratic.jsonl"))
     for index, row in enumerate(source.json_lines(path)):
@@ -36,7 +37,8 @@ def read(path: pathlib.Path, split: str) -> Iterator[Problem]:
         if text is not None and text.rpartition(MARKER)[2].replace(",", "").strip() == (
             problem.answer
         ):
-            problem = dataclasses.replace(problem, meta={**problem.meta, "socratic": text})
+            meta = {**problem.meta, "chains": {"socratic": text}}
+            problem = dataclasses.replace(problem, meta=meta)
         yield problem
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from t5distill import formats
 from t5distill.curate.tfds_writer import MANIFEST, VERSION
 from t5distill.errors import UserError
+from t5distill.report.folders import read_object
 from t5distill.reproduce.experiment import (
     GOLD,
     OTHER_SIMULATED,
@@ -19,6 +20,7 @@ from t5distill.reproduce.experiment import (
     TINY_SAMPLES,
     Arm,
     Experiment,
+    is_generated,
 )
 from t5distill.reproduce.options import Options
 from t5distill.reproduce.running import Stages, command, flags, run
@@ -104,29 +106,39 @@ def chain_set(
         return ChainSet(benchmark, None, _ordered(curate), chains, _named(GOLD, said))
     options = {**experiment.generate, **arm.generate}
     samples = int(options.pop(_SAMPLES, 1))
-    if tiny:
-        samples = min(samples, TINY_SAMPLES)
+    usual = int(experiment.generate.get(_SAMPLES, 1))
     own = {k: v for k, v in arm.generate.items() if k != _SAMPLES}
-    asked_so = {k: v for k, v in options.items() if not _off(v)} if tiny else own
     name = _teacher_name(teacher)
     if tiny:
-        name = SIMULATED if teacher == experiment.teacher else OTHER_SIMULATED
-    asked = Asked(benchmark, teacher, _named(name, asked_so), chains, _ordered(options))
+        samples, usual = min(samples, TINY_SAMPLES), 1
+        # Recipes share the folder: what is the same for the simulated teachers is the same.
+        own = options = {k: v for k, v in options.items() if not _off(v)}
+        teacher = name = SIMULATED if teacher == experiment.teacher else OTHER_SIMULATED
+    asked = Asked(benchmark, teacher, _named(name, own), chains, _ordered(options))
     # A ledger may hold more samples, which another arm wants.
-    if samples > 1 and (tiny or _SAMPLES in arm.generate):
+    if samples != usual:
         said = {**said, _SAMPLES: samples}
     curate |= {_SAMPLES: samples}
     return ChainSet(benchmark, asked, _ordered(curate), chains, _named(asked.name, said))
 
 
 def chain_sets(experiment: Experiment, *, tiny: bool) -> list[ChainSet]:
-    """Return every set of an experiment once."""
-    found = (
-        chain_set(experiment, arm, taught, tiny=tiny)
-        for arm in experiment.arms
-        for taught in arm.taught()
-    )
-    return list(dict.fromkeys(found))
+    """Return every set of an experiment once.
+
+    Raises:
+      UserError: two different ones would have the same name.
+    """
+    found: dict[str, ChainSet] = {}
+    for arm in experiment.arms:
+        for taught in arm.taught():
+            each = chain_set(experiment, arm, taught, tiny=tiny)
+            other = found.setdefault(each.set_name, each)
+            if other != each:
+                raise UserError(
+                    f"STUDENTS[{arm.name!r}]: its set and another arm's would both be called "
+                    f"{each.set_name}; wanted teachers whose models have different names"
+                )
+    return list(found.values())
 
 
 def most_samples(sets: Iterable[ChainSet]) -> dict[Asked, int]:
@@ -177,28 +189,43 @@ def prepare(experiment: Experiment, options: Options, stages: Stages) -> None:
     """
     from t5distill.problems.benchmarks import GENERATED
 
-    # A tiny run's vocabulary is the same whatever is learnt: that of the embedded problems.
-    first = [TINY_BENCHMARK] if options.tiny else []
-    for benchmark in dict.fromkeys((*first, *benchmarks_of(experiment))):
+    for benchmark in to_prepare(experiment, options):
         if (options.data / benchmark / "test.jsonl").is_file():
             stages.skipped("prepare")
             continue
         made_by = next((g for g in GENERATED if benchmark.startswith(g)), None)
-        # One folder may hold a family, such as BIG-Bench Hard's tasks.
-        raw = options.raw.get(benchmark) or options.raw.get(benchmark.partition("_")[0])
+        raw = options.raw_of(benchmark)
         if made_by is None and raw is None:
             raise UserError(
                 f"{options.data / benchmark}: no prepared problems of {benchmark}; give its "
                 f"official files with --raw {benchmark}=FOLDER (t5distill prepare --help says "
                 "which), or take --tiny, which needs none"
             )
-        said = experiment.prepare_tests.get(benchmark, {})
-        if benchmark == experiment.benchmark:
-            said = experiment.prepare
-        if options.tiny:
-            said = {"seed": options.seeds[0], "sizes": options.sizes}
+        said = prepared_so(experiment, benchmark, options)
         with stages(f"prepare {benchmark}", kind="prepare"):
             command("prepare", made_by or benchmark, *flags({"raw": raw, **said}))
+
+
+def to_prepare(experiment: Experiment, options: Options) -> list[str]:
+    """Return the benchmarks whose problems are to be there before the first set is curated.
+
+    Of a tiny run all that need no download: its vocabulary is of the embedded ones, and its sets
+    are shared by recipes that ask others.
+    """
+    from t5distill.problems.benchmarks import GENERATED
+
+    first = [TINY_BENCHMARK, *GENERATED] if options.tiny else []
+    return list(dict.fromkeys((*first, *benchmarks_of(experiment))))
+
+
+def prepared_so(experiment: Experiment, benchmark: str, options: Options) -> dict[str, Any]:
+    """Return the options of `t5distill prepare` for a benchmark."""
+    if options.tiny:
+        return {"seed": options.seeds[0], "sizes": options.sizes}
+    said = dict(experiment.prepare_tests.get(benchmark, {}))
+    if benchmark == experiment.benchmark:
+        said = dict(experiment.prepare)
+    return {"seed": options.seeds[0], **said} if is_generated(benchmark) else said
 
 
 def benchmarks_of(experiment: Experiment) -> list[str]:
@@ -217,7 +244,7 @@ def generate(asked: Asked, samples: int, options: Options) -> None:
         *("generate", "--problems", str(_problems(options.data, asked.benchmark))),
         *("--teacher", asked.teacher, "--name", asked.name, "--style", asked.style),
         *("--samples", str(samples), "--ledger", str(options.ledger)),
-        *flags({**dict(asked.options), **options.cost}),
+        *flags({**dict(asked.options), **{k: v for k, v in options.cost.items() if v is not None}}),
     )
     if code:
         raise UserError(
@@ -246,4 +273,20 @@ def is_curated(each: ChainSet, data: pathlib.Path) -> bool:
     """Say whether a set is there."""
     name = each.set_name
     made = data / "tfds" / name / VERSION / MANIFEST
-    return made.is_file() and (data / "chains" / name / "curation.json").is_file()
+    return made.is_file() and _curation(each, data).is_file()
+
+
+def check_compared(each: ChainSet, tests: Iterable[str], data: pathlib.Path) -> None:
+    """Raise UserError where a set was made before test problems that it was to be compared with."""
+    files = {entry["file"] for entry in read_object(_curation(each, data)).get("against", [])}
+    for benchmark in tests:
+        path = data / benchmark / "test.jsonl"
+        if str(path) not in files:
+            raise UserError(
+                f"{each.set_name} was curated before {path} was there, so nobody knows whether it "
+                "holds these problems; wanted another --workdir, in which all are prepared first"
+            )
+
+
+def _curation(each: ChainSet, data: pathlib.Path) -> pathlib.Path:
+    return data / "chains" / each.set_name / "curation.json"

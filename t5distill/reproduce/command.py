@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from t5distill.errors import UserError
+from t5distill.errors import UserError, suggest
 
 if TYPE_CHECKING:
     from t5distill.reproduce.experiment import Experiment
@@ -37,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sizes",
         type=int,
         nargs=4,
-        default=TINY_SIZES,
         metavar=("TRAIN", "VALIDATION", "TEST", "HELD_OUT"),
         help=f"embedded problems of --tiny ({' '.join(map(str, TINY_SIZES))})",
     )
@@ -66,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 TINY_SIZES = (1000, 100, 200, 50)
+# What else lies in --workdir.
+TAKEN = ("data", "students", "ensembles")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,12 +77,15 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds}: wanted at least 1")
-    if min(args.sizes) < 1:
-        raise UserError(f"--sizes {' '.join(map(str, args.sizes))}: wanted at least 1 of each")
+    _check_sizes(args)
     if places.is_remote(args.workdir):
         raise UserError(f"--workdir {args.workdir}: wanted a folder on this machine")
+    raw = _raw(args.raw)
     # All are read first: a mistake in the last one is no reason to wait for the others.
     experiments = [read(name, args) for name in args.recipes]
+    stems = [pathlib.Path(file).stem for file, _ in experiments]
+    if odd := [s for i, s in enumerate(stems) if s in stems[:i] or s in TAKEN]:
+        raise UserError(f"{odd[0]}: a folder of another name is wanted for it; rename the recipe")
     for file, experiment in experiments:
         reproduction.reproduce(
             pathlib.Path(file).stem,
@@ -90,9 +94,9 @@ def run(args: argparse.Namespace) -> int:
             options=Options(
                 work=pathlib.Path(args.workdir).resolve(),
                 tiny=args.tiny,
-                sizes=tuple(args.sizes),
+                sizes=tuple(args.sizes or TINY_SIZES),
                 seeds=tuple(range(args.seed, args.seed + args.seeds)),
-                raw=_raw(args.raw),
+                raw=raw,
                 cost={
                     "budget": args.budget,
                     "price-prompt": args.price_prompt,
@@ -103,6 +107,17 @@ def run(args: argparse.Namespace) -> int:
             ),
         )
     return 0
+
+
+def _check_sizes(args: argparse.Namespace) -> None:
+    """Raise UserError where an option stands that would change nothing."""
+    if args.sizes is not None and min(args.sizes) < 1:
+        raise UserError(f"--sizes {' '.join(map(str, args.sizes))}: wanted at least 1 of each")
+    idle = ("model", "teacher", "raw", "budget") if args.tiny else ("sizes",)
+    for name in idle:
+        if getattr(args, name):
+            has = "has its own" if args.tiny else "is of"
+            raise UserError(f"--{name}: --tiny {has}; wanted one of the two")
 
 
 def read(name: str, args: argparse.Namespace) -> tuple[str, Experiment]:
@@ -125,6 +140,13 @@ def read(name: str, args: argparse.Namespace) -> tuple[str, Experiment]:
     if args.teacher:
         changes["teacher"] = args.teacher
     if args.model:
+        gin_files.find(f"gin/models/{args.model}.gin", gin_files.search_roots())
+        compared = {arm.model or experiment.model for arm in experiment.arms if not arm.combine}
+        if len(compared) > 1:
+            raise UserError(
+                f"--model {args.model}: {name} compares {', '.join(sorted(compared))}; wanted "
+                "--gin.STUDENTS with the models to compare"
+            )
         changes["model"] = args.model
         changes["students"] = {k: {**v, "model": None} for k, v in experiment.students.items()}
     experiment = dataclasses.replace(experiment, **changes)
@@ -132,10 +154,16 @@ def read(name: str, args: argparse.Namespace) -> tuple[str, Experiment]:
 
 
 def _raw(given: Sequence[str]) -> Mapping[str, str]:
-    raw = {}
+    from t5distill.problems.benchmarks import OFFICIAL
+
+    raw: dict[str, str] = {}
     for text in given:
         benchmark, equals, path = text.partition("=")
         if not equals or not path:
             raise UserError(f"--raw {text}: wanted BENCHMARK=PATH, e.g. gsm8k=downloads/gsm8k")
+        if benchmark not in OFFICIAL and benchmark != "bbh":
+            raise UserError(f"--raw {text}: {suggest(benchmark, [*OFFICIAL, 'bbh'])}")
+        if benchmark in raw:
+            raise UserError(f"--raw {text}: {benchmark} is {raw[benchmark]} already")
         raw[benchmark] = path
     return raw

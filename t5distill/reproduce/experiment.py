@@ -19,7 +19,7 @@ OTHER_SIMULATED = "simulated_other"
 TINY_BENCHMARK = "embedded"
 TINY_TESTS = ("embedded", "embedded_held_out")
 # The styles that its own solutions are in, and the most chains that a problem has.
-TINY_GOLD = ("cot",)
+TINY_GOLD = ("cot", "socratic")
 TINY_SAMPLES = 4
 
 
@@ -119,18 +119,26 @@ class Experiment:
     arms: tuple[Arm, ...] = dataclasses.field(init=False)
 
     def __post_init__(self):
-        arms = tuple(_arm(name, dict(fields)) for name, fields in self.students.items())
+        if not isinstance(self.students, Mapping) or not self.students:
+            raise UserError(f"STUDENTS is {self.students!r}; wanted names with their fields")
+        if isinstance(self.tests, str):
+            raise UserError(f"TESTS is {self.tests!r}; wanted a tuple, ({self.tests!r},)")
+        arms = tuple(_arm(name, fields) for name, fields in self.students.items())
         object.__setattr__(self, "arms", arms)
+        trained = [arm.name for arm in arms if not arm.combine]
         names = [arm.name for arm in arms]
         for arm in arms:
             for other in arm.needs():
-                if other not in names[: names.index(arm.name)]:
+                if other not in names[: names.index(arm.name)] or other not in trained:
                     raise UserError(
-                        f"STUDENTS[{arm.name!r}] needs {other!r}; wanted one that stands before it"
+                        f"STUDENTS[{arm.name!r}] needs {other!r}; wanted a student that stands "
+                        "before it"
                     )
             if self.sweep is not None and arm.x is None and arm.role != "untrained":
                 raise UserError(f"STUDENTS[{arm.name!r}] has no 'x', its place on SWEEP's axis")
         rows = [row for arm in arms for row, _, _ in arm.rows()]
+        if twice := [row for i, row in enumerate(rows) if row in rows[:i]]:
+            raise UserError(f"STUDENTS: two rows are called {twice[0]!r}; rename one")
         for macro, row in (("BASELINE", self.baseline), ("MAIN", self.main)):
             if row is not None and row not in rows:
                 raise UserError(f"{macro} is {row!r}; {suggest(row, rows)}")
@@ -140,8 +148,8 @@ class Experiment:
                 raise UserError(f"PREPARE_TESTS[{name!r}]: {suggest(name, others)}")
         wanted = {"label", "benchmark", "accuracy", "source", "verified"}
         for row in self.published:
-            if set(row) != wanted:
-                raise UserError(f"PUBLISHED: {dict(row)}; wanted {', '.join(sorted(wanted))}")
+            if not isinstance(row, Mapping) or set(row) != wanted:
+                raise UserError(f"PUBLISHED: {row!r}; wanted {', '.join(sorted(wanted))}")
 
     def test_benchmarks(self) -> tuple[str, ...]:
         """Return the benchmarks whose test problems are read."""
@@ -176,17 +184,50 @@ def is_generated(benchmark: str) -> bool:
     return any(benchmark == name or benchmark.startswith(f"{name}_") for name in GENERATED)
 
 
-def _arm(name: str, fields: dict[str, Any]) -> Arm:
+# What the fields of an entry of STUDENTS are; a text may stand for several texts.
+_KINDS = {
+    **dict.fromkeys(("label", "role", "model", "teacher", "combine"), str),
+    **dict.fromkeys(("first", "taught_by", "starts_from"), str),
+    **dict.fromkeys(("style", "asked", "of"), tuple),
+    **dict.fromkeys(("generate", "curate", "train", "decode", "tiny"), Mapping),
+    **dict.fromkeys(("x", "steps"), (int, float)),
+}
+
+
+def _checked(name: Any, given: Any) -> dict[str, Any]:
+    """Return an entry's fields; raise UserError where one is unknown or of another kind."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_]+", name):
+        raise UserError(f"STUDENTS: {name!r}; wanted a name of small letters, digits and _")
+    if not isinstance(given, Mapping):
+        raise UserError(f"STUDENTS[{name!r}] is {given!r}; wanted fields, e.g. {{'style': 'cot'}}")
+    fields = dict(given)
+    for field, value in fields.items():
+        where = f"STUDENTS[{name!r}][{field!r}]"
+        if field not in _KINDS:
+            raise UserError(f"{where}: {suggest(field, _KINDS)}")
+        if _KINDS[field] is tuple and isinstance(value, str | list):
+            fields[field] = value = (value,) if isinstance(value, str) else tuple(value)
+        if value is None and field not in ("style", "of", "steps"):
+            continue
+        if not isinstance(value, _KINDS[field]) or isinstance(value, bool):
+            raise UserError(f"{where} is {value!r}; wanted {_wanted(field)}")
+    if not 0 < fields.get("steps", 1.0) <= 1:
+        raise UserError(f"STUDENTS[{name!r}]['steps'] is {fields['steps']}; wanted a share of 1")
+    samples = (fields.get("generate") or {}).get("samples", 1)
+    if type(samples) is not int or samples < 1:
+        raise UserError(f"STUDENTS[{name!r}]: {samples!r} samples; wanted a number from 1")
+    return fields
+
+
+def _wanted(field: str) -> str:
+    names = {str: "a text", tuple: "a text or several", Mapping: "names with values"}
+    return names.get(_KINDS[field], "a number")
+
+
+def _arm(name: Any, given: Any) -> Arm:
     """Return one entry of STUDENTS; raise UserError where it says what nobody knows."""
-    known = {f.name for f in dataclasses.fields(Arm)} - {"name"}
-    for field in fields:
-        if field not in known:
-            raise UserError(f"STUDENTS[{name!r}][{field!r}]: {suggest(field, known)}")
-    if not re.fullmatch(r"[a-z0-9_]+", name):
-        raise UserError(f"STUDENTS: {name!r}; wanted small letters, digits and _")
-    for field in ("style", "asked", "of"):
-        if isinstance(fields.get(field), str):
-            fields[field] = (fields[field],)
+    fields = _checked(name, given)
+    fields = {field: value for field, value in fields.items() if value is not None}
     arm = Arm(name=name, **{"label": name.replace("_", " "), **fields})
     for style in (*(style for _, style in arm.taught()), *(arm.asked or ())):
         formats.style(style)

@@ -35,6 +35,10 @@ class Options(NamedTuple):
         """Where problems and sets are."""
         return self.work / "data"
 
+    def raw_of(self, benchmark: str) -> str | None:
+        """Return where a benchmark's official files are; a folder may hold a family, as BBH's."""
+        return self.raw.get(benchmark) or self.raw.get(benchmark.partition("_")[0])
+
     @property
     def ledger(self) -> pathlib.Path:
         """Where the teacher's replies are."""

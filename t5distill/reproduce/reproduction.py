@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +11,19 @@ from typing import Any
 
 from t5distill.errors import UserError
 from t5distill.records import write_json
+from t5distill.report.folders import read_object
 from t5distill.reproduce import card, chains, small
-from t5distill.reproduce.chains import Asked, ChainSet, chain_sets, is_curated, most_samples
+from t5distill.reproduce.chains import (
+    Asked,
+    ChainSet,
+    chain_sets,
+    check_compared,
+    is_curated,
+    most_samples,
+)
 from t5distill.reproduce.experiment import SIMULATED, Arm, Experiment
 from t5distill.reproduce.options import Options
-from t5distill.reproduce.running import Stages, command, shown_only
+from t5distill.reproduce.running import Stages, command, exported, shown_only
 from t5distill.reproduce.students import Student, digest, is_trained, lengths_of, students
 
 
@@ -37,12 +44,11 @@ def reproduce(name: str, recipe: str, experiment: Experiment, *, options: Option
     print(f"\n##### {name}: {experiment.question}")
     sets = chain_sets(experiment, tiny=options.tiny)
     if not options.dry:
-        _claim(sets, options)
-    os.environ["T5DISTILL_DATA_DIR"] = str(options.data)
-    print(f"$ export T5DISTILL_DATA_DIR={options.data}")
+        _claim(experiment, sets, options)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(exported("T5DISTILL_DATA_DIR", options.data))
         if options.tiny:
-            stack.enter_context(small.vocabulary_of(options))
+            stack.enter_context(exported(small.VARIABLE, small.vocabulary(options)))
         if options.dry:
             stack.enter_context(shown_only())
         stages = Stages(_planned(experiment, sets, options))
@@ -60,9 +66,8 @@ def _planned(experiment: Experiment, sets: Sequence[ChainSet], options: Options)
     """Return the kinds of all stages."""
     trained = sum(not arm.combine for arm in experiment.arms) * len(options.seeds)
     rows = sum(len(arm.rows()) for arm in experiment.arms) * len(options.seeds)
-    benchmarks = len(chains.benchmarks_of(experiment))
     return [
-        *["prepare"] * benchmarks,
+        *["prepare"] * len(chains.to_prepare(experiment, options)),
         *["teacher"] * len(most_samples(sets)),
         *["curate"] * len(sets),
         *["train"] * trained,
@@ -71,26 +76,39 @@ def _planned(experiment: Experiment, sets: Sequence[ChainSet], options: Options)
     ]
 
 
-def _claim(sets: Sequence[ChainSet], options: Options) -> None:
+def _claim(experiment: Experiment, sets: Sequence[ChainSet], options: Options) -> None:
     """Write down what the folder was begun with; refuse another beginning."""
     begun: dict[str, Any] = {"tiny": options.tiny}
     if options.tiny:
         begun |= {"sizes": list(options.sizes), "seed": options.seeds[0]}
     # A set is named by what is special in its recipe: another recipe's may have the same name.
-    made = {each.set_name: each.made_of() for each in sets}
+    now = {
+        "sets": {each.set_name: each.made_of() for each in sets},
+        "problems": {
+            name: repr((options.raw_of(name), chains.prepared_so(experiment, name, options)))
+            for name in chains.benchmarks_of(experiment)
+        },
+    }
     path = options.work / "options.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known = found.pop("sets", {})
-    other = [name for name in made if known.get(name, made[name]) != made[name]]
-    if found not in ({}, begun) or other:
-        was = f"{other[0]} of {known[other[0]]}" if other else found
-        now = f"of {made[other[0]]}" if other else begun
-        raise UserError(
-            f"{options.work}: begun with {was}, now asked for {now}; wanted the same options, or "
-            "another --workdir"
-        )
+    found = read_object(path) if path.is_file() else {}
+    known = {kind: found.pop(kind, {}) for kind in now}
+    if not options.ledger.exists() and not (options.data / "chains").exists():
+        known["sets"] = {}  # nothing came of it
+    for kind, made in now.items():
+        for name, what in made.items():
+            if known[kind].get(name, what) != what:
+                raise _begun(options.work, f"{name} of {known[kind][name]}", f"of {what}")
+    if found not in ({}, begun):
+        raise _begun(options.work, found, begun)
     options.work.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**begun, "sets": {**known, **made}})
+    write_json(path, {**begun, **{kind: {**known[kind], **now[kind]} for kind in now}})
+
+
+def _begun(work: pathlib.Path, was: Any, now: Any) -> UserError:
+    return UserError(
+        f"{work}: begun with {was}, now asked for {now}; wanted the same options, or another "
+        "--workdir"
+    )
 
 
 def _make_data(
@@ -101,6 +119,9 @@ def _make_data(
     if options.tiny and not options.dry:
         small.train_vocabulary(options)
     todo = [each for each in sets if not is_curated(each, options.data)]
+    for each in sets:
+        if each not in todo and not options.dry:
+            check_compared(each, experiment.test_benchmarks(), options.data)
     missing = most_samples(todo)
     for asked, samples in most_samples(sets).items():
         if asked not in missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,21 @@ class Stages:
             return ""
         seconds = sum(count * sum(t) / len(t) for k, count in left.items() for t in [self._took[k]])
         return f" (about {seconds / 60:.0f} min left)" if seconds >= 60 else ""
+
+
+@contextmanager
+def exported(name: str, value: object) -> Iterator[None]:
+    """Set an environment variable while the block runs."""
+    before = os.environ.get(name)
+    os.environ[name] = str(value)
+    print(f"$ export {name}={shlex.quote(str(value))}")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 _shown_only = False

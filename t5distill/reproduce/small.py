@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import pathlib
 from collections.abc import Iterator
 
@@ -15,26 +14,12 @@ from t5distill.reproduce.options import Options
 # One chain in five is wrong, one in twenty malformed; another teacher is wrong twice as often.
 WRONG_RATE, WORSE_RATE, MALFORMED_RATE = 0.2, 0.4, 0.05
 VOCAB_SIZE = 900
-_VARIABLE = "T5DISTILL_T5_VOCAB"
+VARIABLE = "T5DISTILL_T5_VOCAB"
 _STYLES = ("cot", "program", "equation", "socratic", "key_points")
 
 
-@contextlib.contextmanager
-def vocabulary_of(options: Options) -> Iterator[None]:
-    """Let the tiny vocabulary stand for T5's while the block runs."""
-    before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = str(_vocabulary(options))
-    print(f"$ export {_VARIABLE}={_vocabulary(options)}")
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_VARIABLE]
-        else:
-            os.environ[_VARIABLE] = before
-
-
-def _vocabulary(options: Options) -> pathlib.Path:
+def vocabulary(options: Options) -> pathlib.Path:
+    """Return the vocabulary that stands for T5's, see `VARIABLE`."""
     return options.work / "vocabulary.model"
 
 
@@ -48,7 +33,7 @@ def train_vocabulary(options: Options) -> None:
         text = writer.text(problem, style)
         return Chain(problem_id=problem.id, style=style, text=text, teacher=SIMULATED)
 
-    path = _vocabulary(options)
+    path = vocabulary(options)
     if path.is_file():
         return
     writer = Writer()
@@ -64,16 +49,18 @@ def teacher(asked: Asked, options: Options) -> Iterator[Asked]:
     """Serve the simulated teacher while the block runs; give what is to be asked of it."""
     from t5distill.teacher.loopback import LoopbackProcess
 
-    if options.dry:
-        yield asked._replace(teacher=f"{TINY_BENCHMARK}@http://127.0.0.1:PORT/v1")
-        return
     other = asked.name.startswith(OTHER_SIMULATED)
+    # A ledger knows an answer by the model that was asked, whatever its chains are called.
+    model = f"{TINY_BENCHMARK}_other" if other else TINY_BENCHMARK
+    if options.dry:
+        yield asked._replace(teacher=f"{model}@http://127.0.0.1:PORT/v1")
+        return
     server = LoopbackProcess(
         options.data / asked.benchmark / "train.jsonl",
-        model=TINY_BENCHMARK,
+        model=model,
         seed=options.seeds[0],
         wrong_rate=WORSE_RATE if other else WRONG_RATE,
         malformed_rate=MALFORMED_RATE,
     )
     with server:
-        yield asked._replace(teacher=f"{TINY_BENCHMARK}@{server.url}")
+        yield asked._replace(teacher=f"{model}@{server.url}")

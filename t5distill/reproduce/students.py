@@ -12,10 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from t5distill import gin_files
+from t5distill.errors import UserError
 from t5distill.reproduce.chains import ChainSet, chain_set
 from t5distill.reproduce.experiment import Arm, Experiment
 from t5distill.reproduce.running import bindings
 
+TRAIN_FILE, INFER_FILE = "gin/runs/train.gin", "gin/runs/infer.gin"
+# What an experiment decides, and where that is said.
+_DECIDED = {
+    "RANDOM_SEED": "--seed",
+    "MODEL_DIR": "--workdir",
+    "CHECKPOINT_PATH": "STUDENTS",
+    "FIRST_CHECKPOINT_PATH": "STUDENTS[..]['first']",
+    "INFER_OUTPUT_DIR": "--workdir",
+    "MIXTURE_OR_TASK_NAME": "STUDENTS[..]['style']",
+    "EVAL_SPLIT": "nowhere: students are selected on validation",
+}
 # What a student is not named by: where it lies, which seed it has; and without a teacher's
 # distribution, how that is compared.
 _OWN = ("MODEL_DIR", "RANDOM_SEED")
@@ -35,7 +47,9 @@ class Student:
       tasks: what it is trained on, by plain names.
       sets: the chain sets of those tasks.
       files: model, recipe and, of a tiny run, how that is trained.
-      macros: what is set beside the files, for training and decoding alike.
+      macros: what is set beside the files, for training.
+      decoding: what is set for decoding, and how the files say that it decodes where that is not
+        the usual way; results of other ways lie elsewhere.
       vocab: the vocabulary of its model: `t5`, `byt5` or `mt5`.
       first: the student that comes first where two answer together.
     """
@@ -47,6 +61,7 @@ class Student:
     sets: tuple[ChainSet, ...]
     files: tuple[str, ...]
     macros: Mapping[str, Any]
+    decoding: Mapping[str, Any]
     vocab: str = "t5"
     first: Student | None = None
 
@@ -66,7 +81,7 @@ class Student:
         }
         # How it was trained is the checkpoint's to say.
         kept = {k: v for k, v in self.macros.items() if k in _DECODING}
-        return _gin("infer", self.files, {**kept, **decode, **own})
+        return _gin("infer", self.files, {**kept, **self.decoding, **decode, **own})
 
     def predictions(self, task: str, out: pathlib.Path) -> pathlib.Path:
         """Return the file that `t5distill infer` writes of one task's test problems."""
@@ -74,11 +89,15 @@ class Student:
 
     def results(self, style: str, decode: Mapping[str, Any]) -> pathlib.Path:
         """Return the folder of what it answers in a style; below it lie the benchmarks'."""
-        how = {**decode, **({"first": str(self.first.folder)} if self.first else {})}
+        first = {"first": str(self.first.folder)} if self.first else {}
+        how = {**self.decoding, **decode, **first}
         return self.folder / "tests" / (f"{style}-{digest(how)}" if how else style)
 
 
-_DECODING = ("MIXTURE_OR_TASK_NAME", "MIXTURE_OR_TASK_MODULE", "TASK_FEATURE_LENGTHS")
+_DECODING = (
+    *("MIXTURE_OR_TASK_NAME", "MIXTURE_OR_TASK_MODULE", "TASK_FEATURE_LENGTHS"),
+    "MODEL_PARALLELISM",
+)
 
 
 def _gin(run_file: str, files: Sequence[str], macros: Mapping[str, Any]) -> list[str]:
@@ -109,7 +128,7 @@ def students(
         then as large for all as a laptop has time for.
     """
     found: dict[str, Student] = {}
-    set_by_hand = dict(_binding(text) for text in given)
+    set_by_hand, decode_by_hand = _by_hand(given)
     rows = {} if lengths is None else {"BATCH_SIZE": _tiny_batch(lengths.values())}
     for arm in experiment.arms:
         if arm.combine:
@@ -122,13 +141,22 @@ def students(
         if lengths is not None:
             macros["TASK_FEATURE_LENGTHS"] = _longest([lengths[task] for task in tasks])
         macros |= {**rows, **_training(arm, tiny=tiny), **set_by_hand}
+        whole = {**_macros_of(files), **macros}
         if arm.steps < 1.0:
-            whole = {**_macros_of(files), **macros}
-            macros["TRAIN_STEPS"] = max(1, round(arm.steps * whole["TRAIN_STEPS"]))
-            macros["WARMUP_STEPS"] = min(whole["WARMUP_STEPS"], macros["TRAIN_STEPS"])
+            # Evaluated as often as one that takes all steps.
+            for name in ("TRAIN_STEPS", "EVAL_PERIOD"):
+                macros[name] = max(min(1, whole[name]), round(arm.steps * whole[name]))
+            whole |= macros
+        if whole["WARMUP_STEPS"] > whole["TRAIN_STEPS"] and "WARMUP_STEPS" not in set_by_hand:
+            macros["WARMUP_STEPS"] = whole["TRAIN_STEPS"]
         if arm.role == "untrained":
             macros |= {"TRAIN_STEPS": 0, "WARMUP_STEPS": 0, "EVAL_PERIOD": 0}
         named = {**_macros_of(files), **macros}
+        if named["EVAL_SPLIT"] != "validation":
+            raise UserError(
+                f"STUDENTS[{arm.name!r}]: EVAL_SPLIT is {named['EVAL_SPLIT']!r}; students are "
+                "selected on validation alone"
+            )
         for macro, other in (
             ("TEACHER_CHECKPOINT_PATH", arm.taught_by),
             ("INITIAL_CHECKPOINT_PATH", arm.starts_from),
@@ -144,6 +172,7 @@ def students(
             sets=tuple(sets),
             files=files,
             macros=macros,
+            decoding={**_unusual_decoding(files), **decode_by_hand},
             vocab=named["VOCAB"],
             first=found[arm.first] if arm.first else None,
         )
@@ -154,8 +183,7 @@ def _training(arm: Arm, *, tiny: bool) -> dict[str, Any]:
     """Return an arm's macros; in a tiny run those that every tiny student has are left out."""
     if not tiny:
         return dict(arm.train)
-    roots = gin_files.search_roots()
-    usual = gin_files.read(gin_files.find(TINY_TRAINING, roots)).macros
+    usual = _values(TINY_TRAINING)
     return {**{k: v for k, v in arm.train.items() if k not in usual}, **arm.tiny}
 
 
@@ -178,20 +206,48 @@ def _longest(lengths: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return {name: max(each[name] for each in lengths) for name in ("inputs", "targets")}
 
 
-def _binding(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    return name.strip(), ast.literal_eval(value.strip())
+def _by_hand(given: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the command line's macros of training, and those of decoding alone.
+
+    Raises:
+      UserError: one is the experiment's to decide.
+    """
+    training, decoding = {}, {}
+    for text in given:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if name in _DECIDED:
+            raise UserError(f"--gin.{name}: an experiment decides it; it is said {_DECIDED[name]}")
+        if name in _values(TRAIN_FILE):
+            training[name] = ast.literal_eval(value)
+        elif name in _values(INFER_FILE):
+            decoding[name] = ast.literal_eval(value)
+    return training, decoding
 
 
 @functools.cache
-def _macros_of(files: tuple[str, ...]) -> dict[str, Any]:
+def _values(file: str) -> dict[str, Any]:
+    """Return the macros that a gin file sets, in a run file the defaults."""
+    found = gin_files.read(gin_files.find(file, gin_files.search_roots()))
+    return {name: entry[0] for name, entry in found.macros.items()}
+
+
+def _macros_of(files: Sequence[str]) -> dict[str, Any]:
     """Return every macro of training with what the files set it to; the later wins."""
-    roots = gin_files.search_roots()
-    declared = gin_files.read(gin_files.find("gin/runs/train.gin", roots)).macros
-    macros = dict(declared)
-    for name in files:
-        macros |= gin_files.read(gin_files.find(name, roots)).macros
-    return {name: entry[0] for name, entry in macros.items() if name in declared}
+    macros = dict(_values(TRAIN_FILE))
+    for file in files:
+        macros |= {name: value for name, value in _values(file).items() if name in macros}
+    return macros
+
+
+def _unusual_decoding(files: Sequence[str]) -> dict[str, Any]:
+    """Return how the files say that a student decodes, where that is not the default."""
+    usual, training = _values(INFER_FILE), _values(TRAIN_FILE)
+    said = {name: value for file in files for name, value in _values(file).items()}
+    return {
+        name: value
+        for name, value in said.items()
+        if name in usual and name not in training and value != usual[name]
+    }
 
 
 def digest(what: Any) -> str:

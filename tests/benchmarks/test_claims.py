@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import claims
-from t5distill.evaluate.statistics import Interval
+from t5distill.evaluate.statistics import Interval, over_seeds
 from t5distill.records import Problem, Verdict
 from t5distill.report.runs import Arm, Results, Run
 
@@ -74,6 +74,22 @@ def test_growth_with_steps_is_the_slope_of_least_squares(right):
     gain = (right["a"].astype(float) - right["b"]).mean(axis=0)
     steps = [len(p.meta["steps"]) for p in PROBLEMS.values()]
     assert interval.estimate == pytest.approx(np.polyfit(steps, gain, 1)[0])
+
+
+def test_the_interval_of_a_slope_covers_it_as_often_as_it_says():
+    """A mean far from zero is no variance of the slope."""
+    rng, covered, halves = np.random.default_rng(7), 0, []
+    steps = np.tile(np.arange(1.0, 5.0), 50)
+    for _ in range(400):
+        values = (rng.random((8, 200)) < 0.5 + 0.02 * (steps - 2.5)).astype(float)
+        found = over_seeds(claims.growth(values, steps))
+        covered += found.low <= 0.02 <= found.high
+        halves.append(found.high - found.estimate)
+    assert covered / 400 >= 0.93
+    # Half of an interval of independent answers; the students' part makes it a little wider.
+    assert np.mean(halves) < 1.8 * 1.96 * 0.5 / np.sqrt(8 * 200 * 1.25)
+    with pytest.raises(ValueError, match="equally many"):
+        claims.growth(values, np.full(200, 2.0))
 
 
 def test_the_same_answers_in_all_arms_claim_nothing(right):

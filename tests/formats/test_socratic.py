@@ -160,7 +160,7 @@ def test_marks_inside_questions_and_around_them():
 
 
 def test_gold_decompositions_come_with_the_problem():
-    problem = Problem(**{**PROBLEM.__dict__, "meta": {"socratic": TEXT}})
+    problem = Problem(**{**PROBLEM.__dict__, "meta": {"chains": {"socratic": TEXT}}})
     chain = formats.gold_chain(problem, style="socratic_iterative")
     assert chain is not None and (chain.style, chain.text) == ("socratic", TEXT)
     assert formats.gold_chain(PROBLEM, style="socratic") is None

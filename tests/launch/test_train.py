@@ -203,7 +203,7 @@ def test_two_students_share_a_conversation(environment, tmp_path):
     text = "How many have they? ** They have 3 * 4 = 12.\nHow many are left? ** 7 are.\n#### 7"
     for split in ("train", "validation", "test"):
         problems = [
-            dataclasses.replace(p, meta={**p.meta, "socratic": text})
+            dataclasses.replace(p, meta={**p.meta, "chains": {"socratic": text}})
             for p in embedded.generate(count=6, seed=0, split=split)
         ]
         write_jsonl(data / "embedded" / f"{split}.jsonl", problems)

@@ -12,7 +12,7 @@ from t5distill.errors import UserError
 from t5distill.problems.benchmarks import GENERATED, OFFICIAL
 from t5distill.reproduce import command
 from t5distill.reproduce.chains import chain_set, chain_sets
-from t5distill.reproduce.experiment import is_generated
+from t5distill.reproduce.experiment import TINY_GOLD, is_generated
 from t5distill.reproduce.students import students
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -90,7 +90,7 @@ def test_a_tiny_run_needs_no_files_no_key_and_no_weights(recipe):
     assert all(map(is_generated, (experiment.benchmark, *experiment.test_benchmarks())))
     for each in chain_sets(experiment, tiny=True):
         assert each.asked is None or each.asked.name.startswith("simulated")
-        assert each.asked is not None or each.style == "cot"
+        assert each.asked is not None or each.style in TINY_GOLD
         assert each.asked is None or each.benchmark == "embedded"
     by_arm = students(experiment, f"gin/recipes/{recipe.name}", root=ROOT, seed=0, tiny=True)
     for student in by_arm.values():

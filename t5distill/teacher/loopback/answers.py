@@ -7,10 +7,10 @@ import math
 import random
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from t5distill.errors import UserError
-from t5distill.problems import embedded
+from t5distill.problems import embedded, embedded_chains
 from t5distill.records import Problem
 
 UNKNOWN = "I do not know this problem, so I cannot work it out."
@@ -25,10 +25,6 @@ STYLE_MARKERS = (
     ("equation", ("equation",)),
     ("answer", ("only the answer", "answer only", "just the answer", "only the final answer")),
 )
-
-# The first of each is the plain wording, that of greedy decoding.
-_OPENINGS = ("", "Let us work step by step. ", "We take it in order. ", "Let's see. ")
-_CLOSINGS = ("The answer is {}.", "So the answer is {}.", "Therefore, the answer is {}.")
 
 # A program that runs cannot be wrong in its arithmetic, only in what it works out.
 MISREAD_STYLES = ("program", "equation")
@@ -61,14 +57,6 @@ def read_off(prompt: str) -> str | None:
     lead = _LEAD.search(prompt)
     numbers = _NUMBER.findall(prompt[: lead.start()]) if lead else []
     return f"{numbers[-1]}." if numbers else None
-
-
-class Chooser(Protocol):
-    """What picks a wording: a random generator, or a stand-in that takes a given path."""
-
-    def choice(self, seq: Sequence[Any], /) -> Any:
-        """Return one of the elements."""
-        ...
 
 
 class _Path:
@@ -140,7 +128,7 @@ class Writer:
         if wrong:
             make = embedded.misread if style in MISREAD_STYLES else embedded.corrupted
             problem = make(problem, rng)
-        body, mark = _WRITE[style](problem, wording)
+        body, mark = embedded_chains.WRITE[style](problem, wording)
         return _malform(problem, style, body, mark, malformed, rng) if malformed else body + mark
 
     def wordings(self, problem: Problem | None, style: str) -> list[tuple[str, float]]:
@@ -156,85 +144,11 @@ class Writer:
             if len(found) == _MOST_WORDINGS:
                 return []
             path = _Path(given)
-            found.append(("".join(_WRITE[style](problem, path)), 1.0 / math.prod(path.sizes)))
+            found.append(
+                ("".join(embedded_chains.WRITE[style](problem, path)), 1.0 / math.prod(path.sizes))
+            )
             given = path.following()
         return found
-
-
-def _answer(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
-    return "", _one(_CLOSINGS, rng).format(problem.answer)
-
-
-def _cot(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
-    said = " ".join(step["statement"] for step in problem.meta["steps"])
-    return _one(_OPENINGS, rng) + said, " " + _one(_CLOSINGS, rng).format(problem.answer)
-
-
-def _key_points(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
-    """Return the last sub-question, the story without its question, and the chain."""
-    given = problem.question.rpartition(". ")[0] or problem.question
-    body, mark = _cot(problem, rng)
-    core = problem.meta["steps"][-1]["question"]
-    return f"Core question: {core}\nGiven: {given}.\nSolution: {body}", mark
-
-
-def _socratic(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
-    """Return GSM8K's Socratic form: `question ** answer`, a line for each step, and `#### N`."""
-    lines = []
-    known: dict[str, int] = {}
-    for step in problem.meta["steps"]:
-        left, right = (known.get(step[side], step[side]) for side in ("left", "right"))
-        known[step["name"]] = step["value"]
-        short = f"{left} {step['op']} {right} = {step['value']} {step['unit']}."
-        lines.append(f"{step['question']} ** {_one((step['statement'], short), rng)}")
-    return "\n".join(lines), f"\n#### {problem.answer}"
-
-
-def _program(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
-    commented, named = _one((False, True), rng), _one((False, True), rng)
-    lines = ["def solution():"]
-    for step in problem.meta["steps"]:
-        if commented:
-            lines.append(f"    # {step['question']}")
-        lines.append(f"    {_assignment(step)}")
-    result = problem.meta["steps"][-1]["name"]
-    if named:
-        lines.append(f"    result = {result}")
-        result = "result"
-    return "\n".join(lines), f"\n    return {result}"
-
-
-def _equation(problem: Problem, rng: Chooser | None) -> tuple[str, str]:
-    """Return a system of equations; a variant calls the unknowns x1, x2, ..."""
-    numbered = _one((False, True), rng)
-    names = {s["name"]: f"x{i}" for i, s in enumerate(problem.meta["steps"], start=1)}
-    lines = [
-        _assignment(
-            {k: names.get(v, v) if k in ("name", "left", "right") else v for k, v in step.items()}
-            if numbered
-            else step
-        )
-        for step in problem.meta["steps"]
-    ]
-    return "\n".join(lines), f"\nans = {lines[-1].partition(' = ')[0]}"
-
-
-_WRITE = {
-    "answer": _answer,
-    "cot": _cot,
-    "socratic": _socratic,
-    "key_points": _key_points,
-    "program": _program,
-    "equation": _equation,
-}
-
-
-def _assignment(step: dict[str, Any]) -> str:
-    return f"{step['name']} = {step['left']} {step['op']} {step['right']}"
-
-
-def _one(wordings: tuple[Any, ...], rng: Chooser | None) -> Any:
-    return rng.choice(wordings) if rng else wordings[0]
 
 
 def _malform(
