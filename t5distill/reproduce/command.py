@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -165,5 +166,6 @@ def _raw(given: Sequence[str]) -> Mapping[str, str]:
             raise UserError(f"--raw {text}: {suggest(benchmark, [*OFFICIAL, 'bbh'])}")
         if benchmark in raw:
             raise UserError(f"--raw {text}: {benchmark} is {raw[benchmark]} already")
-        raw[benchmark] = path
+        # From wherever the same command is typed again.
+        raw[benchmark] = os.path.abspath(path) if os.path.exists(path) else path
     return raw

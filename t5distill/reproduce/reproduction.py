@@ -92,8 +92,14 @@ def _claim(experiment: Experiment, sets: Sequence[ChainSet], options: Options) -
     path = options.work / "options.json"
     found = read_object(path) if path.is_file() else {}
     known = {kind: found.pop(kind, {}) for kind in now}
+    # What nothing came of may be asked for otherwise.
     if not options.ledger.exists() and not (options.data / "chains").exists():
-        known["sets"] = {}  # nothing came of it
+        known["sets"] = {}
+    known["problems"] = {
+        name: what
+        for name, what in known["problems"].items()
+        if (options.data / name / "test.jsonl").is_file()
+    }
     for kind, made in now.items():
         for name, what in made.items():
             if known[kind].get(name, what) != what:
