@@ -52,7 +52,7 @@ t5x-surface: $(VENV)/t5x
 # What every recipe's header shows, in one folder: about half an hour on two cores.
 recipes: $(VENV)/installed
 	$(BIN)/python scripts/recipe_commands.py runs/recipes
-	T5DISTILL_REPRODUCTIONS=runs/recipes/runs/tiny \
+	T5DISTILL_REPRODUCTIONS=runs/recipes \
 	  $(BIN)/python -m pytest -m soak tests/report/test_report_reproductions.py
 
 check: $(VENV)/installed

@@ -1,7 +1,10 @@
 """Run the commands that the recipes' headers show, as a reader would type them.
 
     python scripts/recipe_commands.py runs/recipes
-    python scripts/recipe_commands.py runs/recipes magister_gsm8k zhu_2024_etd
+    python scripts/recipe_commands.py runs/recipes/some magister_gsm8k zhu_2024_etd
+
+All of them are run by two processes, each in a folder of its own, part_1 and part_2, and with a log
+beside it: much of a tiny run is the work of one core. With names they are run in this process.
 
 A tiny reproduction is run to its end in that folder, and its students are looked at: each must have
 lowered its validation loss, and the answers in each of its test files must not all be empty. A
@@ -18,6 +21,7 @@ import os
 import pathlib
 import re
 import shlex
+import subprocess
 import sys
 import time
 import traceback
@@ -29,9 +33,33 @@ _COMMAND = re.compile(r"^#   (t5distill (?:[^\n]*\\\n#)*[^\n]*)$", re.MULTILINE)
 _CONTINUED = re.compile(r"\\\n#\s*")
 
 
+def both(folder: str) -> int:
+    """Run all recipes in two processes; return an exit code."""
+    names = sorted(path.stem for path in RECIPES.glob("*.gin"))
+    parts, processes = (names[: len(names) // 2], names[len(names) // 2 :]), []
+    work = pathlib.Path(folder)
+    work.mkdir(parents=True, exist_ok=True)
+    for number, part in enumerate(parts, start=1):
+        log = work / f"part_{number}.log"
+        print(f"{len(part)} recipes in {work}/part_{number}; what is said: {log}", flush=True)
+        argv = [sys.executable, __file__, str(work / f"part_{number}"), *part]
+        with open(log, "w") as f:
+            processes.append((log, subprocess.Popen(argv, stdout=f, stderr=subprocess.STDOUT)))
+    try:
+        codes = [process.wait() for _, process in processes]
+    finally:
+        for _, process in processes:
+            process.terminate()
+    for (log, _), code in zip(processes, codes, strict=True):
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        # All of what went wrong, and the end, which lists what was skipped.
+        print("\n".join(lines[-400:] if code else lines[-12:]))
+    return max(codes)
+
+
 def main(folder: str, names: list[str]) -> int:
     """Run the headers' commands in a folder; return an exit code."""
-    paths = [RECIPES / f"{name}.gin" for name in names] or sorted(RECIPES.glob("*.gin"))
+    paths = [RECIPES / f"{name}.gin" for name in names]
     for path in paths:
         if not path.is_file():
             raise SystemExit(f"{path}: no such recipe")
@@ -133,4 +161,4 @@ def _check_answers(arm: dict[str, Any], folder: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]) if sys.argv[2:] else both(sys.argv[1]))

@@ -147,7 +147,7 @@ class Feed:
             stream = self._stream(mesh, name, split=self.eval_split, shuffle=False, repeat=False)
             return itertools.islice(stream, self.eval_steps or None)
 
-        return one_pass
+        return Kept(one_pass)
 
     def accuracy(
         self, config: T5Config, mesh: Mesh
@@ -194,6 +194,36 @@ class Feed:
             use_cached=self.use_cached,
             **options,
         )
+
+
+# Of validation batches in memory; longer splits are read anew.
+_MOST_KEPT = 256 * 2**20
+
+
+class Kept:
+    """Batches that are the same in every pass, read once where memory holds them.
+
+    What reads them takes longer to begin than a small split takes to measure.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[Batch]], *, most: int = _MOST_KEPT):
+        self._read = read
+        self._most = most
+        self._batches: list[Batch] | None = None
+
+    def __call__(self) -> Iterable[Batch]:
+        """Return one pass; only one that came to its end is kept."""
+        return self._pass() if self._batches is None else iter(self._batches)
+
+    def _pass(self) -> Iterator[Batch]:
+        kept, size = [], 0
+        for batch in self._read():
+            size += sum(array.nbytes for array in batch.values())
+            # No longer held, the first ones are free again.
+            kept = [*kept, batch] if size <= self._most else []
+            yield batch
+        if size <= self._most:
+            self._batches = kept
 
 
 class TrainingBatches:

@@ -1,7 +1,7 @@
 """The report of a whole tiny reproduction of each paper, read in a real Chromium.
 
-$T5DISTILL_REPRODUCTIONS is a --workdir that the recipes were reproduced in, as CI has one; without
-it they are reproduced here, which takes minutes.
+$T5DISTILL_REPRODUCTIONS is a folder somewhere below which the recipes were reproduced, as CI has
+one; without it they are reproduced here, which takes minutes.
 """
 
 import json
@@ -40,6 +40,7 @@ def work(tmp_path_factory):
 @pytest.fixture(scope="module", params=RECIPES)
 def copied(request, work, tmp_path_factory):
     """One recipe's folder, with a hostile text in every file of predictions, and its report."""
+    [work] = [found.parents[1] for found in work.rglob(f"{request.param}/experiment.json")]
     copy = tmp_path_factory.mktemp(request.param) / "work"
     heavy = shutil.ignore_patterns("checkpoint_*", "tfds", "tensorboard", "ledger.db*")
     shutil.copytree(work, copy, ignore=heavy)
