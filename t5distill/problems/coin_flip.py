@@ -79,10 +79,11 @@ def _question(who: list[str], flips: list[bool]) -> str:
 
 
 def _solution(who: list[str], flips: list[bool]) -> str:
-    """Follow the coin from person to person."""
+    """Follow the coin from person to person, and say whether it lies as it did."""
     side, said = "heads", []
     for name, flip in zip(who, flips, strict=True):
         if flip:
             side = "tails" if side == "heads" else "heads"
         said.append(f"{name} {'flips' if flip else 'leaves'} it: {side} up.")
+    said.append("Still heads up: yes." if side == "heads" else "Still heads up: no.")
     return " ".join(said)

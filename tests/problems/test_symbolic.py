@@ -15,8 +15,10 @@ def test_coin_flip_answers_follow_from_the_question(length):
         kept = sum(s.endswith("does not flip the coin") for s in sentences)
         assert flips + kept == length
         assert problem.answer == ("yes" if flips % 2 == 0 else "no")
-        side = problem.solution.rsplit(": ", 1)[1]
-        assert side == ("heads up." if problem.answer == "yes" else "tails up.")
+        side = problem.solution.split(": ")[-2].split(".")[0]
+        assert side == ("heads up" if problem.answer == "yes" else "tails up")
+        # The chain states its answer, so that curation can check it.
+        assert problem.solution.endswith(f" Still heads up: {problem.answer}.")
         assert problem.kind == "yes_no"
     assert len({p.question for p in problems}) == 200
     assert sum(p.answer == "yes" for p in problems) == 100
