@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+from typing import Any
 
 from t5distill import __version__, places
 from t5distill.errors import UserError
@@ -89,14 +90,17 @@ def _import_own() -> None:
             raise UserError(f"${MODULES} names {name!r}: {e}") from e
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; return the process's exit code (2 for the user's mistake)."""
-    argv = sys.argv[1:] if argv is None else argv
+def parsed(argv: list[str]) -> tuple[Any, argparse.Namespace]:
+    """Return a command's module and its arguments; exit where the command line is wrong."""
     argv = with_bindings(argv)
     command = next((a for a in argv if not a.startswith("-")), None)
-    parser = _parser(command)
-    args = parser.parse_args(argv)
-    module = importlib.import_module(COMMANDS[args.command][0])
+    args = _parser(command).parse_args(argv)
+    return importlib.import_module(COMMANDS[args.command][0]), args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return the process's exit code (2 for the user's mistake)."""
+    module, args = parsed(sys.argv[1:] if argv is None else argv)
     try:
         _import_own()
         return module.run(args) or 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 import pathlib
@@ -42,9 +43,19 @@ def reproduce(name: str, recipe: str, experiment: Experiment, *, options: Option
       UserError: a stage failed, or the folder was begun with other options.
     """
     print(f"\n##### {name}: {experiment.question}")
-    sets = chain_sets(experiment, tiny=options.tiny)
     if not options.dry:
-        _claim(experiment, sets, options)
+        # A mistake in the last stage's command is told before the first stage costs anything.
+        with contextlib.redirect_stdout(io.StringIO()):
+            _stages(name, recipe, experiment, options._replace(dry=True), rehearsal=True)
+        _claim(experiment, chain_sets(experiment, tiny=options.tiny), options)
+    _stages(name, recipe, experiment, options)
+
+
+def _stages(
+    name: str, recipe: str, experiment: Experiment, options: Options, *, rehearsal: bool = False
+) -> None:
+    """Run all stages, or print their commands and check them; a rehearsal measures nothing."""
+    sets = chain_sets(experiment, tiny=options.tiny)
     with contextlib.ExitStack() as stack:
         stack.enter_context(exported("T5DISTILL_DATA_DIR", options.data))
         if options.tiny:
@@ -53,7 +64,8 @@ def reproduce(name: str, recipe: str, experiment: Experiment, *, options: Option
             stack.enter_context(shown_only())
         stages = Stages(_planned(experiment, sets, options))
         _make_data(experiment, sets, options, stages)
-        trained = _train(experiment, recipe, sets, options, stages)
+        measured = [] if rehearsal else sets
+        trained = _train(experiment, recipe, measured, options, stages)
         results = _test(experiment, trained, options, stages)
         folder = options.work / name
         if not options.dry:
@@ -177,7 +189,7 @@ def _train(
     """Train every student; return those of each seed, by arm."""
     lengths = None
     # A dry run may have no examples to measure.
-    if options.tiny and all(is_curated(each, options.data) for each in sets):
+    if options.tiny and sets and all(is_curated(each, options.data) for each in sets):
         lengths = lengths_of(_all_students(experiment, recipe, options)[0].values())
     trained = _all_students(experiment, recipe, options, lengths)
     seen: set[pathlib.Path] = set()

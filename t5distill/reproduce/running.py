@@ -89,12 +89,26 @@ def run(*argv: str) -> int:
 
     print(f"\n$ {typed(('t5distill', *argv))}", flush=True)
     if _shown_only:
+        _check(argv)
         return 0
     code = main(list(argv))
     if code == 130:
         # Ctrl-C in a stage is Ctrl-C in the whole.
         raise KeyboardInterrupt
     return code
+
+
+def _check(argv: Sequence[str]) -> None:
+    """Raise UserError where a command line, or a macro on it, is not what the command takes."""
+    from t5distill import gin_files
+    from t5distill.__main__ import parsed
+
+    try:
+        module, args = parsed(list(argv))
+    except SystemExit as e:
+        raise UserError(f"`t5distill {argv[0]}` does not take that; it says so above") from e
+    if hasattr(module, "RUN_FILE"):
+        gin_files.checked(args, run_file=module.RUN_FILE, entry=module.ENTRY)
 
 
 def command(*argv: str) -> None:

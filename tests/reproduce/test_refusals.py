@@ -175,6 +175,27 @@ def test_options_that_mean_nothing_are_refused(tmp_path, capsys, arguments, said
     assert not (tmp_path / "w").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("GENERATE = {'smaples': 8}\n", "--smaples"),
+        ("CURATE = {'near-duplicate': 2}\n", "--near-duplicate"),
+        ("PREPARE = {'fold': 'one'}\n", "invalid int value: 'one'"),
+        ("STUDENTS = {'a': {'style': 'cot', 'train': {'LEARNING_RAT': 1.0}}}\n", "LEARNING_RATE"),
+        ("STUDENTS = {'a': {'style': 'cot', 'decode': {'TEMPERATUR': 1.0}}}\n", "TEMPERATURE"),
+    ],
+)
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_mistake_in_any_stage_is_told_before_the_first(
+    written, tmp_path, capsys, more, said, dry
+):
+    written(COT, more)
+    words = ["reproduce", "mine.gin", "--workdir", str(tmp_path / "w"), "--raw", "gsm8k=x"]
+    assert main([*words, *["--dry-run"] * dry]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
+
+
 def test_a_recipes_budget_is_kept_where_the_command_line_has_none(written, tmp_path, capsys):
     experiment = written(COT, "GENERATE = {'budget': '1.00', 'price-prompt': 1.0}\n")
     [each] = chain_sets(experiment, tiny=False)
