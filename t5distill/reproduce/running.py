@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import gc
 import os
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,11 +93,25 @@ def run(*argv: str) -> int:
     if _shown_only:
         _check(argv)
         return 0
-    code = main(list(argv))
+    try:
+        code = main(list(argv))
+    finally:
+        _forget()
     if code == 130:
         # Ctrl-C in a stage is Ctrl-C in the whole.
         raise KeyboardInterrupt
     return code
+
+
+def _forget() -> None:
+    """Let go of what a stage compiled.
+
+    A process may hold so many mappings of memory, and programs of fifty students are more. What the
+    next stage needs again comes from the compilation cache on the disk.
+    """
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 def _check(argv: Sequence[str]) -> None:
