@@ -224,11 +224,16 @@ def _by_hand(given: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return training, decoding
 
 
-@functools.cache
 def _values(file: str) -> dict[str, Any]:
     """Return the macros that a gin file sets, in a run file the defaults."""
-    found = gin_files.read(gin_files.find(file, gin_files.search_roots()))
-    return {name: entry[0] for name, entry in found.macros.items()}
+    path = gin_files.find(file, gin_files.search_roots()).absolute()
+    return _values_of(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _values_of(path: pathlib.Path, changed: int) -> dict[str, Any]:
+    del changed
+    return {name: entry[0] for name, entry in gin_files.read(path).macros.items()}
 
 
 def _macros_of(files: Sequence[str]) -> dict[str, Any]:
