@@ -33,6 +33,8 @@ _PACE = (
     *("batch-poll", "concurrency", "requests-per-minute", "tokens-per-minute", "timeout"),
     "max-attempts",
 )
+# A ledger has an answer once, whatever its chains are called: their name says none of these.
+_SAME_CHAINS = (_SAMPLES, "limit", *_PACE)
 
 
 class Asked(NamedTuple):
@@ -107,12 +109,12 @@ def chain_set(
     options = {**experiment.generate, **arm.generate}
     samples = int(options.pop(_SAMPLES, 1))
     usual = int(experiment.generate.get(_SAMPLES, 1))
-    own = {k: v for k, v in arm.generate.items() if k != _SAMPLES}
+    own = {k: v for k, v in arm.generate.items() if k not in _SAME_CHAINS}
     name = _teacher_name(teacher)
     if tiny:
         samples, usual = min(samples, TINY_SAMPLES), 1
         # Recipes share the folder: what is the same for the simulated teachers is the same.
-        own = options = {k: v for k, v in options.items() if not _off(v)}
+        own = options = {k: v for k, v in options.items() if not (_off(v) or k in _SAME_CHAINS)}
         teacher = name = SIMULATED if teacher == experiment.teacher else OTHER_SIMULATED
     asked = Asked(benchmark, teacher, _named(name, own), chains, _ordered(options))
     # A ledger may hold more samples, which another arm wants.

@@ -102,6 +102,16 @@ def test_fewer_samples_than_the_recipes_are_another_set(written):
     assert names == ["gsm8k_cot_gpt_4", "gsm8k_cot_gpt_4_samples_1"]
 
 
+def test_what_changes_no_answer_is_in_no_name(written):
+    """A ledger would have the answers under another name, and none under this one."""
+    more = {"limit": 10, "concurrency": 2, "temperature": 0.0}
+    experiment = written({"cot": {"style": "cot", "generate": more}})
+    for tiny, name in ((False, "gpt_4_temperature_0_0"), (True, "simulated_temperature_0_0")):
+        given = experiment.tiny() if tiny else experiment
+        [each] = chain_sets(given, tiny=tiny)
+        assert each.set_name.endswith(f"_cot_{name}")
+
+
 def made(experiment, tmp_path, *given):
     return students(experiment, "mine.gin", root=tmp_path, seed=0, given=given, tiny=False)["cot"]
 
