@@ -18,6 +18,7 @@ def run(folder, *arms):
     return json.loads(out.read_text())
 
 
+@pytest.mark.soak
 def test_one_arm_from_problems_to_the_table(tmp_path, capsys):
     report = run(tmp_path, "equation", "--students", "2")
     [first, second] = report["students"]
