@@ -216,11 +216,15 @@ class Kept:
         return self._pass() if self._batches is None else iter(self._batches)
 
     def _pass(self) -> Iterator[Batch]:
-        kept, size = [], 0
+        kept: list[Batch] = []
+        size = 0
         for batch in self._read():
             size += sum(array.nbytes for array in batch.values())
-            # No longer held, the first ones are free again.
-            kept = [*kept, batch] if size <= self._most else []
+            if size <= self._most:
+                kept.append(batch)
+            else:
+                # No longer held, the first ones are free again.
+                kept.clear()
             yield batch
         if size <= self._most:
             self._batches = kept

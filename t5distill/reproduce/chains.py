@@ -216,7 +216,7 @@ def to_prepare(experiment: Experiment, options: Options) -> list[str]:
     """
     from t5distill.problems.benchmarks import GENERATED
 
-    first = [TINY_BENCHMARK, *GENERATED] if options.tiny else []
+    first = GENERATED if options.tiny else ()
     return list(dict.fromkeys((*first, *benchmarks_of(experiment))))
 
 

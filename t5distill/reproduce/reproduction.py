@@ -43,19 +43,25 @@ def reproduce(name: str, recipe: str, experiment: Experiment, *, options: Option
       UserError: a stage failed, or the folder was begun with other options.
     """
     print(f"\n##### {name}: {experiment.question}")
+    sets = chain_sets(experiment, tiny=options.tiny)
     if not options.dry:
         # A mistake in the last stage's command is told before the first stage costs anything.
         with contextlib.redirect_stdout(io.StringIO()):
-            _stages(name, recipe, experiment, options._replace(dry=True), rehearsal=True)
-        _claim(experiment, chain_sets(experiment, tiny=options.tiny), options)
-    _stages(name, recipe, experiment, options)
+            _stages(name, recipe, experiment, sets, options._replace(dry=True), rehearsal=True)
+        _claim(experiment, sets, options)
+    _stages(name, recipe, experiment, sets, options)
 
 
 def _stages(
-    name: str, recipe: str, experiment: Experiment, options: Options, *, rehearsal: bool = False
+    name: str,
+    recipe: str,
+    experiment: Experiment,
+    sets: Sequence[ChainSet],
+    options: Options,
+    *,
+    rehearsal: bool = False,
 ) -> None:
     """Run all stages, or print their commands and check them; a rehearsal measures nothing."""
-    sets = chain_sets(experiment, tiny=options.tiny)
     with contextlib.ExitStack() as stack:
         stack.enter_context(exported("T5DISTILL_DATA_DIR", options.data))
         if options.tiny:
@@ -247,10 +253,10 @@ def _folder(
 
 def _ask(arm: Arm, student: Student, style: str, benchmark: str, options: Options) -> None:
     """Have a student answer a benchmark's test problems in a style, and judge it."""
-    out = student.results(style, arm.decode) / benchmark
-    command("infer", *student.infer_arguments(_task(student, style, benchmark), out, arm.decode))
-    problems = options.data / benchmark / "test.jsonl"
     predictions = _predictions(arm, student, style, benchmark)
+    task, out = _task(student, style, benchmark), predictions.parent
+    command("infer", *student.infer_arguments(task, out, arm.decode))
+    problems = options.data / benchmark / "test.jsonl"
     command(
         "score",
         *("--problems", str(problems), "--predictions", str(predictions), "--out", str(out)),
