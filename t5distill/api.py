@@ -286,7 +286,7 @@ class Student:
                 [talk.pending.text], max_tokens=limit, calculator=calculator
             )
             finished = prediction.finished
-            talk.answer(prediction.text)
+            talk.answer(prediction.text, finished=finished)
         verdict = extract_chain(talk.text, problem, style=style, finished=finished)
         # Without a gold answer nothing is right or wrong; `detail` says why there is no answer.
         return dataclasses.replace(verdict, outcome=None)

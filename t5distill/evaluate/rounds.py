@@ -176,7 +176,7 @@ class Rounds:
 
     def _answer(self, i: int, sample: int, prediction: Prediction) -> None:
         self._turns[i, sample].append(prediction)
-        self._talks[i, sample].answer(prediction.text)
+        self._talks[i, sample].answer(prediction.text, finished=prediction.finished)
 
     def _end(self, i: int) -> None:
         """Put a problem's chains together, once all its conversations are at their end."""

@@ -24,13 +24,25 @@ class Ask(NamedTuple):
     first: bool = False
 
 
+class Written(NamedTuple):
+    """What the student wrote in a turn.
+
+    Attributes:
+      text: all of it.
+      finished: whether it came to its end before the length limit.
+    """
+
+    text: str
+    finished: bool = True
+
+
 # Yields what to ask, is sent what was written, and returns the whole chain.
-Conversation = Generator[Ask, str, str]
+Conversation = Generator[Ask, Written, str]
 
 
 def once(text: str) -> Conversation:
     """Ask for the chain at once."""
-    return (yield Ask(text))
+    return (yield Ask(text)).text
 
 
 class Talk:
@@ -52,10 +64,10 @@ class Talk:
         self.text = ""
         self.turns = 0
 
-    def answer(self, text: str) -> None:
-        """Go on with what the student wrote."""
+    def answer(self, text: str, *, finished: bool = True) -> None:
+        """Go on with what the student wrote; see `Written`."""
         self.turns += 1
         try:
-            self.pending = self._conversation.send(text)
+            self.pending = self._conversation.send(Written(text, finished))
         except StopIteration as end:
             self.pending, self.text = None, end.value

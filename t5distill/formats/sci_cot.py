@@ -40,9 +40,9 @@ def examples(roles: tuple[str, ...]) -> Callable[[Problem, Chain | None], list[E
 
 def converse(problem: Problem) -> Conversation:
     """Ask for the rationale, then for the answer; return both."""
-    written = yield Ask(inputs(problem), first=True)
-    concluded = yield Ask(_to_conclude(problem, written.strip()))
-    return f"{written}\n{concluded}"
+    rationale = (yield Ask(inputs(problem), first=True)).text
+    concluded = (yield Ask(_to_conclude(problem, rationale.strip()))).text
+    return f"{rationale}\n{concluded}"
 
 
 def _to_conclude(problem: Problem, rationale: str) -> str:

@@ -30,6 +30,7 @@ from t5distill.records import Chain, Problem
 GUIDANCE = ("none", "count", "equations")
 ROLES = ("plan", "ask", "solve")
 # A student that goes on asking is stopped here; the longest of GSM8K's decompositions has 11 steps.
+# None of the 1,319 of its test split has a step twice; every sixth has a sub-question twice.
 MAX_STEPS = 16
 # A step is a sentence or two. What a student writes without end is not read to it again and again.
 MAX_CHARACTERS = 2000
@@ -129,28 +130,40 @@ class Socratic:
         plan = []
         if self.guidance != "none":
             written = yield Ask(f"{asked}\n{_PLANS[self.guidance]}", first=True)
-            plan = _read_plan(written, self.guidance)
+            plan = _read_plan(written.text, self.guidance)
         if self.iterative:
             return (yield from self._take_turns(asked, plan))
         written = yield Ask(self._to_ask(asked, plan), first=True)
-        questions = [_one_line(line) for line in _lines(written)[:MAX_STEPS]]
+        questions = [_one_line(line) for line in _lines(written.text)[:MAX_STEPS]]
         solved = yield Ask(_to_solve(asked, questions))
-        return _together(questions, solved)
+        return _together(questions, solved.text)
 
     def _take_turns(self, asked: str, plan: list[str]) -> Conversation:
+        """Ask for sub-questions and solutions in turn until the student comes to its end.
+
+        A turn without an end is not gone on from, as a solution without an end is not elsewhere. A
+        step that is there already would be followed by the same for ever.
+        """
         steps: list[Step] = []
         while True:
-            question = _one_line((yield Ask(self._to_go_on(asked, steps, plan), first=True)))
+            written = yield Ask(self._to_go_on(asked, steps, plan), first=True)
+            question = _one_line(written.text)
+            if not written.finished:
+                return "\n".join((*map(_line, steps), question))
             last = question.startswith(LAST) or len(steps) + 1 == (len(plan) or MAX_STEPS)
             question = question.removeprefix(LAST).strip()
             if not question:
-                # Nothing to solve: the student has to come to its end.
-                concluded = yield Ask(_to_conclude(asked, steps))
-                return "\n".join((*map(_line, steps), concluded))
+                break
             solution = yield Ask(_to_solve_next(asked, steps, question, last))
-            if last:
-                return "\n".join((*map(_line, steps), _line(Step(question, solution))))
-            steps.append(Step(question, _one_line(solution)))
+            if last or not solution.finished:
+                return "\n".join((*map(_line, steps), _line(Step(question, solution.text))))
+            step = Step(question, _one_line(solution.text))
+            if step in steps:
+                break
+            steps.append(step)
+        # Nothing more to solve: the student has to come to its end.
+        concluded = yield Ask(_to_conclude(asked, steps))
+        return "\n".join((*map(_line, steps), concluded.text))
 
     def _to_ask(self, asked: str, plan: list[str]) -> str:
         guided = [f"{_PLANS[self.guidance]} {self._spoken(plan)}"] if plan else []

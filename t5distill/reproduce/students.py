@@ -32,7 +32,8 @@ _DECIDED = {
 # distribution, how that is compared.
 _OWN = ("MODEL_DIR", "RANDOM_SEED")
 _OF_TEACHERS = ("SOFT_WEIGHT", "SOFT_TEMPERATURE", "MISSING_MASS", "JSD_BETA")
-_TINY_TOKENS = 2800  # of a batch, inputs and targets
+# Of a tiny batch: its rows times the square of a row's tokens, as attention costs a processor.
+_TINY_WORK = 500_000
 TINY_TRAINING = "gin/models/tiny_training.gin"
 
 
@@ -199,7 +200,7 @@ def _tiny_batch(lengths: Iterable[Mapping[str, int]]) -> int:
     """Return the rows of a tiny batch: the same for all students of a recipe."""
     tokens = sum(_longest(list(lengths)).values())
     # Powers of two, which divide over devices.
-    return next((rows for rows in (16, 8, 4) if rows * tokens <= _TINY_TOKENS), 2)
+    return next((rows for rows in (16, 8, 4) if rows * tokens**2 <= _TINY_WORK), 2)
 
 
 def _longest(lengths: Sequence[Mapping[str, int]]) -> dict[str, int]:

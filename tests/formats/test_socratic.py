@@ -120,9 +120,37 @@ def test_who_has_no_more_to_ask_has_the_student_conclude(written):
 
 def test_the_last_of_too_many_sub_questions_is_marked():
     asked = []
-    talk("socratic_iterative", lambda ask: asked.append(ask) or "How many?")
+    talk("socratic_iterative", lambda ask: asked.append(ask) or f"How many after {len(asked)}?")
     assert len(asked) == 2 * socratic.MAX_STEPS
     assert ["Last:" in ask.text for ask in asked] == [False] * (len(asked) - 1) + [True]
+
+
+def test_who_repeats_a_step_is_asked_for_the_answer():
+    """A sub-question may be asked again; with the same solution it leads nowhere."""
+    asked = []
+
+    def student(ask):
+        asked.append(ask.text)
+        says = ["How many?", "12.", "How many?", "16.", "How many?", "12.", "The answer is 16."]
+        return says[len(asked) - 1]
+
+    found = talk("socratic_iterative", student)
+    assert found.text == "How many? ** 12.\nHow many? ** 16.\nThe answer is 16."
+    assert asked[-1] == f"{ASKED}\nHow many? ** 12.\nHow many? ** 16.\nA:"
+
+
+@pytest.mark.parametrize("turn", [3, 4])
+def test_a_turn_that_has_no_end_is_the_last(turn):
+    says = ["How many?", "3 * 12 = 36.", "How many how", "1 1 1 1"]
+    found = Talk(formats.style("socratic_iterative").converse(PROBLEM))
+    for n, text in enumerate(says[:turn], start=1):
+        assert found.pending is not None
+        found.answer(text, finished=n < turn)
+    assert found.pending is None
+    assert found.text.splitlines() == [
+        "How many? ** 3 * 12 = 36.",
+        "How many how" if turn == 3 else "How many how ** 1 1 1 1",
+    ]
 
 
 @pytest.mark.parametrize("name", ["socratic", "socratic_iterative", "socratic_iterative_count"])
