@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
@@ -240,18 +241,40 @@ def generate(asked: Asked, samples: int, options: Options) -> None:
     """Ask a teacher for what is missing.
 
     Raises:
-      UserError: not all of it came.
+      UserError: not all of it came, and of what was given up there is more than may be missing.
     """
+    from t5distill.teacher.command import GIVEN_UP
+
     code = run(
         *("generate", "--problems", str(_problems(options.data, asked.benchmark))),
         *("--teacher", asked.teacher, "--name", asked.name, "--style", asked.style),
         *("--samples", str(samples), "--ledger", str(options.ledger)),
         *flags({**dict(asked.options), **{k: v for k, v in options.cost.items() if v is not None}}),
     )
-    if code:
+    if code == GIVEN_UP:
+        _go_on_without(asked, options)
+    elif code:
         raise UserError(
             f"stopped before every chain was there; those that came are kept in {options.ledger}, "
             "and the same command goes on"
+        )
+
+
+def _go_on_without(asked: Asked, options: Options) -> None:
+    """Say how many samples have no answer; raise UserError where they are too many."""
+    from t5distill.teacher import accounts
+
+    named = (asked.benchmark, asked.style, asked.name)
+    [(items, answers)] = (
+        row[3:] for row in accounts.overview(options.ledger)["sets"] if row[:3] == named
+    )
+    share = 1 - answers / items
+    print(f"{items - answers:,} of {items:,} samples ({share:.2%}) have no answer")
+    if share > options.missing:
+        enough = math.ceil(1000 * share) / 1000
+        raise UserError(
+            f"{items - answers:,} of {items:,} samples of {asked.name} have no answer; the same "
+            f"command asks for them again, and with --missing {enough:g} goes on without them"
         )
 
 

@@ -54,6 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--budget", metavar="B", help="as `generate --budget`: most that the ledger may cost")
     add("--price-prompt", type=float, metavar="P", help="money for 1M prompt tokens")
     add("--price-completion", type=float, metavar="P", help="likewise, of replies")
+    add(
+        "--missing",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="go on where no attempt brought an answer to at most so many of a teacher's samples, "
+        "e.g. 0.01 (0)",
+    )
     add("--model", metavar="NAME", help="a model file in the recipe's place, e.g. flan_t5_small")
     add("--dry-run", action="store_true", help="print the commands of all stages; run none")
     add(
@@ -78,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds}: wanted at least 1")
+    if not 0.0 <= args.missing < 1.0:
+        raise UserError(f"--missing {args.missing}: wanted a share in [0, 1)")
     _check_sizes(args)
     if places.is_remote(args.workdir):
         raise UserError(f"--workdir {args.workdir}: wanted a folder on this machine")
@@ -103,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
                     "price-prompt": args.price_prompt,
                     "price-completion": args.price_completion,
                 },
+                missing=args.missing,
                 given=tuple(args.gin_bindings),
                 dry=args.dry_run,
             ),

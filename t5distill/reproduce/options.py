@@ -17,6 +17,7 @@ class Options(NamedTuple):
       seeds: of the students of each row; the first one is that of generated problems too.
       raw: official files by benchmark.
       cost: options of `generate` that say what may be spent.
+      missing: most of a teacher's samples that may have no answer, as a share.
       given: `NAME=VALUE` of the command line.
       dry: only print what would be run.
     """
@@ -27,6 +28,7 @@ class Options(NamedTuple):
     seeds: tuple[int, ...]
     raw: Mapping[str, str]
     cost: Mapping[str, Any]
+    missing: float
     given: tuple[str, ...]
     dry: bool
 

@@ -123,6 +123,8 @@ def _check(argv: Sequence[str]) -> None:
         module, args = parsed(list(argv))
     except SystemExit as e:
         raise UserError(f"`t5distill {argv[0]}` does not take that; it says so above") from e
+    if hasattr(module, "check"):
+        module.check(args)
     if hasattr(module, "RUN_FILE"):
         gin_files.checked(args, run_file=module.RUN_FILE, entry=module.ENTRY)
 

@@ -12,6 +12,8 @@ EXAMPLE = (
     "t5distill generate --problems data/gsm8k/train.jsonl --teacher qwen3@http://127.0.0.1:8000/v1 "
     "--style cot --samples 4 --ledger gsm8k.db --budget 2000000tokens"
 )
+# Exit code: all was asked for, and for some of it no attempt brought an answer.
+GIVEN_UP = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,8 +107,15 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check(args: argparse.Namespace) -> None:
+    """Raise UserError where the budget is none."""
+    from t5distill.teacher import plan
+
+    plan.limits(args)
+
+
 def run(args: argparse.Namespace) -> int:
-    """Ask for what is missing; return 0, or 1 where something is still missing."""
+    """Ask for what is missing; return 0, or 1 or `GIVEN_UP` where something is still missing."""
     from t5distill.teacher import plan, session
 
     planned = plan.make(args)

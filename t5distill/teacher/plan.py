@@ -155,13 +155,7 @@ def make(args: argparse.Namespace) -> Plan:
             f"--style {args.style}, but the prompt {prompt.name} asks for style {prompt.style}; "
             "leave one of the two out"
         )
-    money, tokens = _budget(args.budget)
-    prices = Prices(args.price_prompt, args.price_completion)
-    if money is not None and 0.0 in (prices.prompt, prices.completion):
-        raise UserError(
-            f"--budget {args.budget} is money: give both --price-prompt and --price-completion, or "
-            "a budget in tokens, e.g. 2000000tokens"
-        )
+    money, tokens, prices = limits(args)
     sampling = Sampling(
         model=server.model if server else EMBEDDED,
         temperature=args.temperature,
@@ -216,6 +210,22 @@ def _problems(args: argparse.Namespace) -> list[Problem]:
     if not problems:
         raise UserError(f"no problems in {', '.join(args.problems)}")
     return list(problems.values())[: args.limit]
+
+
+def limits(args: argparse.Namespace) -> tuple[float | None, int | None, Prices]:
+    """Return what may be spent, in money and in tokens (None: no limit), and the prices.
+
+    Raises:
+      UserError: the budget is neither, or it is money and a price is missing.
+    """
+    money, tokens = _budget(args.budget)
+    prices = Prices(args.price_prompt, args.price_completion)
+    if money is not None and 0.0 in (prices.prompt, prices.completion):
+        raise UserError(
+            f"--budget {args.budget} is money: give both --price-prompt and --price-completion, or "
+            "a budget in tokens, e.g. 2000000tokens"
+        )
+    return money, tokens, prices
 
 
 def _budget(text: str | None) -> tuple[float | None, int | None]:

@@ -16,6 +16,7 @@ from t5distill.teacher.batch import book
 from t5distill.teacher.batch.lines import ENDPOINTS
 from t5distill.teacher.batch.run import BatchRun, Limits
 from t5distill.teacher.client import Client, Server
+from t5distill.teacher.command import GIVEN_UP
 from t5distill.teacher.generate import Generation, Progress, settle_unparsed
 from t5distill.teacher.imports import import_chains
 from t5distill.teacher.ledger import Ledger
@@ -26,7 +27,10 @@ from t5distill.teacher.throttle import Budget, Throttle
 
 
 def generate(plan: Plan) -> int:
-    """Ask for what is missing; return 0 where all of it came, else 1.
+    """Ask for what is missing.
+
+    Returns:
+      0 where all of it came, `GIVEN_UP` where the rest was given up after the last attempt, else 1.
 
     Raises:
       UserError: the server refused, or the ledger cannot be written.
@@ -56,6 +60,8 @@ def generate(plan: Plan) -> int:
     print(_summary(plan, progress, left))
     if progress.refused:
         raise UserError(progress.stopped)
+    if left and progress.failed and not progress.stopped:
+        return GIVEN_UP
     return 1 if left else 0
 
 

@@ -11,6 +11,7 @@ from t5distill.records import write_json
 from t5distill.reproduce import command
 from t5distill.reproduce.chains import chain_sets, check_compared, generate
 from t5distill.reproduce.options import Options
+from t5distill.reproduce.running import shown_only
 from t5distill.reproduce.students import students
 
 RECIPE = """QUESTION = 'Is this one refused?'
@@ -207,11 +208,11 @@ def test_a_mistake_in_any_stage_is_told_before_the_first(
 
 
 def test_a_recipes_budget_is_kept_where_the_command_line_has_none(written, tmp_path, capsys):
-    experiment = written(COT, "GENERATE = {'budget': '1.00', 'price-prompt': 1.0}\n")
+    prices = {"price-prompt": 1.0, "price-completion": 3.0}
+    experiment = written(COT, f"GENERATE = { ({'budget': '1.00', **prices}) }\n")
     [each] = chain_sets(experiment, tiny=False)
     nothing = {"budget": None, "price-prompt": None, "price-completion": None}
-    plain = Options(tmp_path, False, (1, 1, 1, 1), (0,), {}, nothing, (), True)
-    from t5distill.reproduce.running import shown_only
+    plain = Options(tmp_path, False, (1, 1, 1, 1), (0,), {}, nothing, 0.0, (), True)
 
     with shown_only():
         generate(each.asked, 1, plain)
@@ -219,6 +220,25 @@ def test_a_recipes_budget_is_kept_where_the_command_line_has_none(written, tmp_p
     first, second = capsys.readouterr().out.split("$ t5distill")[1:]
     assert "--budget 1.00" in first and "--price-prompt 1.0" in first
     assert "--budget 2.00" in second and "--budget 1.00" not in second
+
+
+@pytest.mark.parametrize(
+    ("more", "words", "said"),
+    [
+        ("", ("--budget", "five"), "--budget 'five': wanted money"),
+        ("", ("--budget", "5.00"), "--price-prompt"),
+        ("GENERATE = {'budget': 'five'}\n", (), "--budget 'five': wanted money"),
+        ("", ("--missing", "1"), "wanted a share"),
+    ],
+)
+def test_a_budget_that_is_none_is_told_before_the_first_stage(
+    written, tmp_path, capsys, more, words, said
+):
+    written(COT, more)
+    given = ("--raw", "gsm8k=x", *words)
+    assert main(["reproduce", "mine.gin", "--workdir", str(tmp_path / "w"), *given]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
 
 
 def test_a_set_that_was_never_compared_with_what_is_asked_is_not_used(written, tmp_path):

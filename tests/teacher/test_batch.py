@@ -18,6 +18,7 @@ from t5distill.__main__ import main
 from t5distill.teacher import accounts
 from t5distill.teacher.asking import Request
 from t5distill.teacher.batch import book, lines
+from t5distill.teacher.command import GIVEN_UP
 from t5distill.teacher.ledger import Cost, Ledger
 from t5distill.teacher.loopback import Faults, LoopbackTeacher
 from t5distill.verify import judge
@@ -302,7 +303,7 @@ def test_what_a_batch_left_out_is_asked_again(problems, tmp_path, outcome):
 def test_attempts_have_an_end_and_the_reason_is_told(problems, tmp_path, capsys):
     path, made = problems
     with LoopbackTeacher(made, batch_outcomes=["expired"] * 9) as teacher:
-        assert generate(path, teacher, tmp_path / "l.db", "--max-attempts", "2") == 1
+        assert generate(path, teacher, tmp_path / "l.db", "--max-attempts", "2") == GIVEN_UP
         assert len(seen(teacher, "POST", "/batches")) == 2
     out = capsys.readouterr().out
     assert "15 requests given up after 2 attempts" in out and "batch_expired" in out

@@ -20,6 +20,7 @@ from t5distill.problems import embedded
 from t5distill.records import Chain, read_jsonl, write_jsonl
 from t5distill.teacher import accounts, showing
 from t5distill.teacher.client import Client, NoReplyError, Server
+from t5distill.teacher.command import GIVEN_UP
 from t5distill.teacher.ledger import Ledger
 from t5distill.teacher.loopback import Faults, LoopbackTeacher
 from t5distill.verify import judge
@@ -332,7 +333,7 @@ def test_a_spent_budget_says_what_goes_on(problems, tmp_path, capsys):
 def test_a_server_that_is_not_there(problems, tmp_path, capsys):
     path, _ = problems
     more = ("--max-attempts", "1", "--limit", "3")
-    assert generate(path, "m@http://127.0.0.1:9/v1", tmp_path / "l.db", *more) == 1
+    assert generate(path, "m@http://127.0.0.1:9/v1", tmp_path / "l.db", *more) == GIVEN_UP
     out = capsys.readouterr().out
     assert "3 requests given up after 1 attempts" in out and "ClientConnectorError" in out
     assert accounts.spent(tmp_path / "l.db").tokens == 0
