@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import pathlib
-import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -81,7 +79,6 @@ def run(args: argparse.Namespace) -> int:
     """Run every stage, then tell what was learnt; return 1 where the teacher was not done."""
     from t5distill import places
     from t5distill.errors import UserError
-    from t5distill.records import write_json
 
     for name in ("wrong_rate", "malformed_rate"):
         if not 0.0 <= getattr(args, name) < 1.0:
@@ -94,8 +91,13 @@ def run(args: argparse.Namespace) -> int:
     _check_packages()
     work = pathlib.Path(args.workdir).resolve()
     _claim(work, args)
-    os.environ["T5DISTILL_DATA_DIR"] = str(work / "data")
-    print(f"$ export T5DISTILL_DATA_DIR={shlex.quote(str(work / 'data'))}")
+    with running.exported("T5DISTILL_DATA_DIR", work / "data"):
+        return _stages(work, args)
+
+
+def _stages(work: pathlib.Path, args: argparse.Namespace) -> int:
+    from t5distill.records import write_json
+
     stages = running.Stages()
     with stages("prepare"):
         sizes = [str(n) for n in args.sizes]

@@ -78,10 +78,7 @@ def killed(tmp_path_factory):
 def work(killed):
     """The same quickstart, gone on with."""
     work, *_ = killed
-    # The data directory is the process's: given back to the tests that follow.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("T5DISTILL_DATA_DIR", "unused")
-        assert main([*COMMAND, "--workdir", str(work)]) == 0
+    assert main([*COMMAND, "--workdir", str(work)]) == 0
     return work
 
 
@@ -174,8 +171,7 @@ def test_no_test_problem_was_trained_on(work):
     assert not {template for template, _ in held_out} & {t for t, _ in keys["embedded/train"]}
 
 
-def test_a_second_run_repeats_nothing(work, capsys, monkeypatch):
-    monkeypatch.setenv("T5DISTILL_DATA_DIR", "unused")
+def test_a_second_run_repeats_nothing(work, capsys):
     before = {
         p: (p.stat().st_mtime_ns, p.read_bytes()) for p in work.glob("*/embedded*/*-test.jsonl")
     }

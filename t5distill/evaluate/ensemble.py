@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> None:
     if args.how not in HOW:
         raise UserError(f"--how {args.how!r}; {suggest(args.how, HOW)}")
     out = score.results_folder(args.out, args.problems, *args.predictions, args.baseline)
+    baseline = scoring.read_verdicts(args.baseline) if args.baseline else None
     problems, by_style, paths = _judged(args.problems, args.predictions)
     order = _order(args.order, by_style)
     weights = _weights(args, order, set(p.id for p in problems))
@@ -108,8 +109,8 @@ def run(args: argparse.Namespace) -> None:
             for style in order
         },
     }
-    if args.baseline:
-        result["versus_baseline"] = scoring.compare(verdicts, scoring.read_verdicts(args.baseline))
+    if baseline is not None:
+        result["versus_baseline"] = scoring.compare(verdicts, baseline)
     if levels := scoring.isolation_levels(v for voice in order for v in by_style[voice]):
         result["isolation"] = levels
     write_jsonl(out / "verdicts.jsonl", verdicts)

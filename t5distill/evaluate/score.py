@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
     if args.allow_unsafe:
         execution.allow_unsafe()
     out = results_folder(args.out, args.problems, *args.predictions, args.baseline)
+    baseline = scoring.read_verdicts(args.baseline) if args.baseline else None
     problems = scoring.read_problems(args.problems)
     predictions = [p for path in args.predictions for p in scoring.read_predictions(path)]
     if args.style is not None:
@@ -62,8 +63,8 @@ def run(args: argparse.Namespace) -> None:
     samples = scoring.by_problem(problems, predictions)
     verdicts = scoring.judge_predictions(problems, samples, shown=True)
     scores = scoring.summarise(problems, samples, verdicts)
-    if args.baseline:
-        scores["versus_baseline"] = scoring.compare(verdicts, scoring.read_verdicts(args.baseline))
+    if baseline is not None:
+        scores["versus_baseline"] = scoring.compare(verdicts, baseline)
     write_jsonl(out / "verdicts.jsonl", verdicts)
     write_json(out / "scores.json", scores)
     print(table(scores))

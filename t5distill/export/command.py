@@ -21,7 +21,7 @@ EXAMPLE = (
     "t5distill export --checkpoint runs/quickstart/cot --out exported/cot "
     "--scores runs/quickstart/cot/embedded"
 )
-FORMATS = ("huggingface", "t5x")
+FORMATS = ("hf", "t5x")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=("float32", "bfloat16", "float16"),
         default="float32",
-        help="of the arrays on disk (%(default)s); float16 for huggingface only",
+        help="of the arrays on disk (%(default)s); float16 for hf only",
     )
-    group = parser.add_argument_group("huggingface")
+    group = parser.add_argument_group("hf, a Hugging Face directory")
     group.add_argument("--vocab", choices=("t5", "byt5"), help="where PATH does not say")
     group.add_argument("--vocab_path", metavar="FILE", help="SentencePiece model, likewise")
     group.add_argument("--name", help="in the model card (the name of DIR)")

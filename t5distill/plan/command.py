@@ -14,7 +14,7 @@ from contextlib import contextmanager
 HELP = (
     "Compile the training and decoding steps of a model for a mesh of chips that need not be "
     "there, and say what memory, time and money they take. TPUs are compiled for by their own "
-    "compiler where libtpu is installed (pip install 't5distill[plan]'); other chips are estimated "
+    "compiler where libtpu is installed (pip install '.[plan]'); other chips are estimated "
     "on simulated processors. Without --chip every known one is held against the estimate."
 )
 EXAMPLE = (

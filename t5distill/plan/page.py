@@ -29,7 +29,7 @@ def head(plan: Plan, chip: Chip | None, target: Target) -> None:
     if not target.exact:
         why = ""
         if chip is not None and chip.is_tpu and not has_tpu_compiler():
-            why = "; `pip install 't5distill[plan]'` has the TPU's own compiler"
+            why = "; `pip install '.[plan]'` has the TPU's own compiler"
         print(f"  memory is an estimate: compiled for simulated processors{why}")
     count = plan.data * plan.parallelism
     if chip is not None and not chip.is_tpu and count > chip.sizes[1]:

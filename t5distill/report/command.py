@@ -7,10 +7,10 @@ import pathlib
 
 HELP = (
     "One self-contained HTML page of what runs found, with the same numbers as JSON and CSV beside "
-    "it. A RUN is a folder of `t5distill reproduce`, or any folder below which `t5distill score` "
-    "wrote; several are set side by side."
+    "it. A RUN is a recipe's folder in the WORKDIR of `t5distill reproduce`, or any folder below "
+    "which `t5distill score` wrote; several are set side by side."
 )
-EXAMPLE = "t5distill report runs/magister --out runs/magister/report.html"
+EXAMPLE = "t5distill report runs/magister/magister_gsm8k"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from t5distill.errors import UserError
 
-KEY_VARIABLES = ("T5DISTILL_API_KEY", "OPENAI_API_KEY")
+# Of any server that is named by its address, and of `openai:MODEL`: one's key is not the other's.
+KEY_VARIABLE, OPENAI_KEY_VARIABLE = "T5DISTILL_API_KEY", "OPENAI_API_KEY"
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 OPENAI_URL = "https://api.openai.com/v1"
 # Failures by which nothing has been sent; by name, as the SDK changed the HTTP library. aiohttp's
@@ -56,10 +57,17 @@ class NoReplyError(Exception):
 
 
 class Server(NamedTuple):
-    """Where a teacher listens: `MODEL@URL`, or `openai:MODEL`."""
+    """Where a teacher listens: `MODEL@URL`, or `openai:MODEL`.
+
+    Attributes:
+      model: its name there.
+      url: of the API.
+      key_variable: the environment variable that holds the key.
+    """
 
     model: str
     url: str
+    key_variable: str = KEY_VARIABLE
 
 
 def parse_server(spec: str) -> Server:
@@ -69,7 +77,8 @@ def parse_server(spec: str) -> Server:
       UserError: it is of neither form.
     """
     if spec.startswith("openai:") and spec != "openai:":
-        return Server(spec.removeprefix("openai:"), os.environ.get("OPENAI_BASE_URL") or OPENAI_URL)
+        url = os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+        return Server(spec.removeprefix("openai:"), url, OPENAI_KEY_VARIABLE)
     model, _, url = spec.rpartition("@")
     if not model or not url.startswith(("http://", "https://")):
         raise UserError(
@@ -84,6 +93,7 @@ class Client:
 
     Attributes:
       sdk: the openai SDK's client, which never retries.
+      server: which one.
     """
 
     def __init__(self, server: Server, *, endpoint: str, timeout_s: float):
@@ -101,12 +111,10 @@ class Client:
             import openai
         except ModuleNotFoundError as e:
             raise UserError(f"{e}; install t5distill's extra 'teacher'") from e
-        key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
-        if key is None and server.url.startswith("https://"):
-            raise UserError(
-                f"{server.url} wants a key: set ${KEY_VARIABLES[0]} or ${KEY_VARIABLES[1]}"
-            )
-        self._openai = openai
+        key = os.environ.get(server.key_variable)
+        if not key and server.url.startswith("https://"):
+            raise UserError(f"{server.url} wants a key: set ${server.key_variable}")
+        self._openai, self.server = openai, server
         self.sdk = openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=server.url,

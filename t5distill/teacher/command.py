@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="SPEC",
         help="MODEL@URL of an OpenAI-compatible server, openai:MODEL, replay:FILE (JSONL of "
-        "Chain), or embedded (a server of our own that solves the embedded problems); keys come "
-        "from $T5DISTILL_API_KEY or $OPENAI_API_KEY",
+        "Chain), or embedded (a server of our own that solves the embedded problems); a server's "
+        "key comes from $T5DISTILL_API_KEY, that of openai:MODEL from $OPENAI_API_KEY",
     )
     add("--ledger", required=True, metavar="DB", help="where everything is kept (SQLite)")
     what = parser.add_argument_group("what is asked")

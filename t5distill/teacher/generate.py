@@ -12,7 +12,7 @@ from typing import Any
 from t5distill.errors import UserError
 from t5distill.teacher import replies
 from t5distill.teacher.asking import Prices, Request
-from t5distill.teacher.client import KEY_VARIABLES, Client, NoReplyError, Received
+from t5distill.teacher.client import Client, NoReplyError, Received
 from t5distill.teacher.ledger import Cost, Ledger
 from t5distill.teacher.throttle import Budget, BudgetSpentError, Throttle
 
@@ -168,7 +168,7 @@ class Generation:
             return cost, "the reply had fewer choices than were asked for", left
         if concluded["outcome"] == "refused":
             self.progress.refused = True
-            self.stop(f"the server refused a request: {error}{_advice(status, error)}")
+            self.stop(f"the server refused a request: {error}{self._advice(status, error)}")
         elif status == 429:
             self._throttle.refused(retry_after_s)
         return cost, error, request.keys
@@ -178,14 +178,13 @@ class Generation:
         self.progress.by_outcome[outcome] += 1
         self._ledger.conclude(number, outcome, **fields)
 
-
-def _advice(status: int, error: str) -> str:
-    """Return what to do about the commonest refusals."""
-    if status in (401, 403):
-        return f"; the key comes from ${KEY_VARIABLES[0]} or ${KEY_VARIABLES[1]}"
-    if status == 404 and "model" not in error:
-        return "; the URL of most servers ends in /v1"
-    return ""
+    def _advice(self, status: int, error: str) -> str:
+        """Return what to do about the commonest refusals."""
+        if status in (401, 403):
+            return f"; the key comes from ${self._client.server.key_variable}"
+        if status == 404 and "model" not in error:
+            return "; the URL of most servers ends in /v1"
+        return ""
 
 
 def without(request: Request, left: list[str]) -> Request:

@@ -60,6 +60,15 @@ def test_flan_t5_differs_from_t5_1_1_in_its_weights_alone():
         assert differing == {"INITIAL_CHECKPOINT_PATH"}
 
 
+@pytest.mark.parametrize("model", [m for m in MODELS if not m.startswith("tiny")])
+def test_a_public_size_begins_with_its_public_weights(model):
+    macros = gin_files.read(GIN / "models" / f"{model}.gin").macros
+    address = macros["INITIAL_CHECKPOINT_PATH"][0].strip("'\"")
+    assert address.startswith("gs://t5-data/pretrained_models/t5x/")
+    # T5 1.0 is T5 there.
+    assert f"/{model.replace('t5_1_0', 't5')}/checkpoint_" in address
+
+
 @pytest.mark.parametrize("model", [m for m in MODELS if not m.startswith("flan")])
 def test_models_and_their_sizes(model):
     load("train", model, "gsm8k_gold_cot")

@@ -16,10 +16,11 @@ import time
 import pytest
 
 from t5distill.__main__ import main
+from t5distill.errors import UserError
 from t5distill.problems import embedded
 from t5distill.records import Chain, read_jsonl, write_jsonl
 from t5distill.teacher import accounts, showing
-from t5distill.teacher.client import Client, NoReplyError, Server
+from t5distill.teacher.client import Client, NoReplyError, Server, parse_server
 from t5distill.teacher.command import GIVEN_UP
 from t5distill.teacher.ledger import Ledger
 from t5distill.teacher.loopback import Faults, LoopbackTeacher
@@ -118,6 +119,21 @@ def test_a_refusal_stops_at_once_with_the_servers_words(problems, tmp_path, caps
     assert "planted" not in printed.out + printed.err
     for file in tmp_path.iterdir():
         assert b"planted" not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spec", "variable"),
+    [("m@https://host:1/v1", "T5DISTILL_API_KEY"), ("openai:m", "OPENAI_API_KEY")],
+)
+def test_a_key_goes_to_whom_it_belongs(monkeypatch, spec, variable):
+    for name in ("T5DISTILL_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, f"sk-{name}")
+    settings = {"endpoint": "chat", "timeout_s": 1}
+    assert Client(parse_server(spec), **settings).sdk.api_key == f"sk-{variable}"
+    # The other's is no help.
+    monkeypatch.delenv(variable)
+    with pytest.raises(UserError, match=rf"set \${variable}"):
+        Client(parse_server(spec), **settings)
 
 
 def test_the_budget_is_never_exceeded(problems, tmp_path, capsys):

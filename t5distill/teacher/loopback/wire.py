@@ -13,7 +13,7 @@ from t5distill.teacher.loopback.bill import Entry
 try:
     import h11
 except ImportError as e:
-    raise UserError("h11 is not installed; run: pip install 't5distill[teacher]'") from e
+    raise UserError("h11 is not installed; run: pip install '.[teacher]'") from e
 
 _READ_BYTES = 65536
 # Half a reply needs a moment to reach the client before the reset overtakes it.

@@ -147,5 +147,5 @@ def _refusal(engine: Engine) -> str:
     return (
         f"untrusted programs are not run here: found {engine.isolation} ({gaps}), wanted {FULL}; "
         "allow user namespaces to this user (in a container, its security profile), or accept the "
-        "risk with --allow-unsafe (in Python allow_unsafe=True)"
+        "risk with --allow-unsafe, T5DISTILL_ALLOW_UNSAFE=1 or, in Python, allow_unsafe=True"
     )
