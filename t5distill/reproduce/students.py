@@ -33,7 +33,7 @@ _DECIDED = {
 _OWN = ("MODEL_DIR", "RANDOM_SEED")
 _OF_TEACHERS = ("SOFT_WEIGHT", "SOFT_TEMPERATURE", "MISSING_MASS", "JSD_BETA")
 # Of a tiny batch: its rows times the square of a row's tokens, as attention costs a processor.
-_TINY_WORK = 500_000
+_TINY_WORK = 280_000
 TINY_TRAINING = "gin/models/tiny_training.gin"
 
 

@@ -39,6 +39,7 @@ def official(tmp_path):
     return tmp_path, standin_vocabulary(tmp_path / "standin.model")
 
 
+@pytest.mark.soak
 def test_the_benchmark_measures_and_lists_who_is_missing(official, tmp_path):
     data, vocabulary = official
     out = tmp_path / "out.json"
