@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -73,9 +74,8 @@ def accuracies(
     if not rows and not teachers:
         return Markup("")
     items = [_bar(r, r["label"], colour[r["arm"]], _dots(r)) for r in rows]
-    for row in teachers:
-        which = f" ({row['set']})" if len(teachers) > 1 else ""
-        label = f"teacher{which}, on training problems"
+    for row, own in zip(teachers, _told_apart([row["set"] for row in teachers]), strict=True):
+        label = f"teacher{f' ({own})' if own else ''}, on training problems"
         items.append(_bar(row, label, _ROLES["teacher"], ()))
     several = any(len(row["by_seed"]) > 1 for row in rows)
     says = "Thin lines are 95 % intervals" + ("; dots are single students (seeds)." if several
@@ -87,6 +87,24 @@ def accuracies(
         svg.scale(),
         tag("p", says, class_="note"),
     )
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """Return of each name of a set the words that not all begin or end with; of one name none."""
+    words = [name.split("_") for name in names]
+    if len(words) < 2:
+        return [""] * len(words)
+    first, last = _alike(words), _alike([w[::-1] for w in words])
+    if any(len(w) <= first + last for w in words):
+        # One is another with more behind it: what that is goes with the word before.
+        first, last = max(0, first - 1), 0
+    return [" ".join(w[first : len(w) - last]) for w in words]
+
+
+def _alike(words: Sequence[Sequence[str]]) -> int:
+    """Return with how many equal words all begin."""
+    columns = zip(*words, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda each: len(set(each)) == 1, columns))
 
 
 def _dots(row: Row) -> list[float]:

@@ -14,7 +14,7 @@ import sys
 import pytest
 import reproduction_folder
 
-from t5distill.report import markup, svg, tables
+from t5distill.report import charts, markup, svg, tables
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -169,3 +169,18 @@ def test_the_wheel_carries_the_page():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert {"page.html", "page.css", "page.js"} <= set(eval(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        (["b_cot_t_temperature_0_7"], ["teacher, on"]),
+        (["b_cot_t_s_4", "b_program_t_s_4"], ["teacher (cot), on", "teacher (program), on"]),
+        (["b_cot_t", "b_cot_t_other"], ["teacher (t), on", "teacher (t other), on"]),
+        (["b_cot_t", "b_cot_t_x", "b_y_t"], ["teacher (cot t), on", "teacher (cot t x), on"]),
+    ],
+)
+def test_teachers_are_told_apart_by_what_differs(sets, told):
+    rows = [{"set": name, "accuracy": 0.8, "low": 0.7, "high": 0.9} for name in sets]
+    drawn = str(charts.accuracies([], {}, title="Accuracy", teachers=rows))
+    assert all(f"<bdi>{label}" in drawn for label in told)
