@@ -14,6 +14,9 @@ from typing import Any
 
 from t5distill.errors import UserError
 
+# One stage adds a few hundredths to a share of it.
+MOST_MAPPED = 0.3
+
 
 class Stages:
     """Measures the seconds of each stage, and says how much is left.
@@ -104,14 +107,23 @@ def run(*argv: str) -> int:
 
 
 def _forget() -> None:
-    """Let go of what a stage compiled.
+    """Let go of what stages compiled, once it is much.
 
     A process may hold so many mappings of memory, and programs of fifty students are more. What the
-    next stage needs again comes from the compilation cache on the disk.
+    next stage needs again comes from the compilation cache on the disk, but has to be traced.
     """
-    if "jax" in sys.modules:
+    if "jax" in sys.modules and _mapped() > MOST_MAPPED:
         sys.modules["jax"].clear_caches()
         gc.collect()
+
+
+def _mapped() -> float:
+    """Return the share of this process's mappings of memory that it has; 1 where nobody tells."""
+    try:
+        with open("/proc/sys/vm/max_map_count") as limit, open("/proc/self/maps") as maps:
+            return sum(1 for _ in maps) / int(limit.read())
+    except (OSError, ValueError):
+        return 1.0
 
 
 def _check(argv: Sequence[str]) -> None:
