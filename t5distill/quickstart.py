@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _stages(work: pathlib.Path, args: argparse.Namespace) -> int:
+    """Run every stage; return as `run`."""
     from t5distill.records import write_json
 
     stages = running.Stages()

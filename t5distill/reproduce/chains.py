@@ -269,13 +269,14 @@ def _go_on_without(asked: Asked, options: Options) -> None:
         row[3:] for row in accounts.overview(options.ledger)["sets"] if row[:3] == named
     )
     share = 1 - answers / items
-    print(f"{items - answers:,} of {items:,} samples ({share:.2%}) have no answer")
+    found = f"{items - answers:,} of {items:,} samples of {asked.name} have no answer"
     if share > options.missing:
         enough = math.ceil(1000 * share) / 1000
         raise UserError(
-            f"{items - answers:,} of {items:,} samples of {asked.name} have no answer; the same "
-            f"command asks for them again, and with --missing {enough:g} goes on without them"
+            f"{found}; the same command asks for them again, and with --missing {enough:g} goes on "
+            "without them"
         )
+    print(f"{found}: going on without them")
 
 
 def _problems(data: pathlib.Path, benchmark: str) -> pathlib.Path:
