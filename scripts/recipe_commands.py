@@ -30,7 +30,7 @@ from typing import Any
 
 RECIPES = pathlib.Path(__file__).parents[1] / "gin/recipes"
 # About half of the time; recipes of one paper share students.
-_FIRST = ("embedded_", "fu_2023_")
+_FIRST = ("embedded_", "fu_2023_", "gsm8k_")
 _COMMAND = re.compile(r"^#   (t5distill (?:[^\n]*\\\n#)*[^\n]*)$", re.MULTILINE)
 _CONTINUED = re.compile(r"\\\n#\s*")
 

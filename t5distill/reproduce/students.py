@@ -34,6 +34,8 @@ _OWN = ("MODEL_DIR", "RANDOM_SEED")
 _OF_TEACHERS = ("SOFT_WEIGHT", "SOFT_TEMPERATURE", "MISSING_MASS", "JSD_BETA")
 # Of a tiny batch: its rows times the square of a row's tokens, as attention costs a processor.
 _TINY_WORK = 280_000
+# With fewer updates a student has no word to say yet.
+_TINY_STEPS = 12
 TINY_TRAINING = "gin/models/tiny_training.gin"
 
 
@@ -145,8 +147,8 @@ def students(
         whole = {**_macros_of(files), **macros}
         if arm.steps < 1.0:
             # Evaluated as often as one that takes all steps.
-            for name in ("TRAIN_STEPS", "EVAL_PERIOD"):
-                macros[name] = max(min(1, whole[name]), round(arm.steps * whole[name]))
+            for name, fewest in (("TRAIN_STEPS", _TINY_STEPS if tiny else 1), ("EVAL_PERIOD", 1)):
+                macros[name] = max(min(fewest, whole[name]), round(arm.steps * whole[name]))
             whole |= macros
         if whole["WARMUP_STEPS"] > whole["TRAIN_STEPS"] and "WARMUP_STEPS" not in set_by_hand:
             macros["WARMUP_STEPS"] = whole["TRAIN_STEPS"]

@@ -120,6 +120,16 @@ def test_students_that_are_trained_alike_are_one(tmp_path):
     assert len(set(white.values())) == 3
 
 
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [((), [12, 18]), (("TRAIN_STEPS=400",), [40, 120]), (("TRAIN_STEPS=8",), [8, 8])],
+)
+def test_a_share_of_a_tiny_run_is_never_next_to_nothing(tmp_path, given, steps):
+    file, experiment = read("ho_data_size", tiny=True)
+    found = students(experiment, file, root=tmp_path, seed=0, given=given, tiny=True)
+    assert [found[arm].macros["TRAIN_STEPS"] for arm in ("cot_10", "cot_30")] == steps
+
+
 @pytest.mark.parametrize("tiny", [True, False])
 def test_different_options_have_different_names(recipe, tiny):
     _, experiment = read(recipe.stem, tiny=tiny)
