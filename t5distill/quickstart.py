@@ -223,11 +223,14 @@ def _train(
     work: pathlib.Path, arm: str, vocabulary: pathlib.Path, args: argparse.Namespace
 ) -> None:
     """Train one arm; the untrained one is saved before its first step."""
+    from t5distill.reproduce.students import macros_of
+
     macros: dict[str, Any] = {"MODEL_DIR": str(work / arm), "RANDOM_SEED": args.seed}
     if arm == "untrained":
         macros |= {"TRAIN_STEPS": 0, "WARMUP_STEPS": 0}
     elif args.train_steps is not None:
-        macros["TRAIN_STEPS"] = args.train_steps
+        warmup = macros_of([f"gin/recipes/{_recipe(arm)}.gin"])["WARMUP_STEPS"]
+        macros |= {"TRAIN_STEPS": args.train_steps, "WARMUP_STEPS": min(warmup, args.train_steps)}
     running.command("train", *gin_arguments("train", _recipe(arm), vocabulary, **macros))
 
 

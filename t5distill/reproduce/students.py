@@ -144,7 +144,7 @@ def students(
         if lengths is not None:
             macros["TASK_FEATURE_LENGTHS"] = _longest([lengths[task] for task in tasks])
         macros |= {**rows, **_training(arm, tiny=tiny), **set_by_hand}
-        whole = {**_macros_of(files), **macros}
+        whole = {**macros_of(files), **macros}
         if arm.steps < 1.0:
             # Evaluated as often as one that takes all steps.
             for name, fewest in (("TRAIN_STEPS", _TINY_STEPS if tiny else 1), ("EVAL_PERIOD", 1)):
@@ -154,7 +154,7 @@ def students(
             macros["WARMUP_STEPS"] = whole["TRAIN_STEPS"]
         if arm.role == "untrained":
             macros |= {"TRAIN_STEPS": 0, "WARMUP_STEPS": 0, "EVAL_PERIOD": 0}
-        named = {**_macros_of(files), **macros}
+        named = {**macros_of(files), **macros}
         if named["EVAL_SPLIT"] != "validation":
             raise UserError(
                 f"STUDENTS[{arm.name!r}]: EVAL_SPLIT is {named['EVAL_SPLIT']!r}; students are "
@@ -239,7 +239,7 @@ def _values_of(path: pathlib.Path, changed: int) -> dict[str, Any]:
     return {name: entry[0] for name, entry in gin_files.read(path).macros.items()}
 
 
-def _macros_of(files: Sequence[str]) -> dict[str, Any]:
+def macros_of(files: Sequence[str]) -> dict[str, Any]:
     """Return every macro of training with what the files set it to; the later wins."""
     macros = dict(_values(TRAIN_FILE))
     for file in files:
@@ -284,7 +284,7 @@ def lengths_of(
     students = list(students)
     for student in students:
         # As training does: what it registers comes before what is found among the sets.
-        macros = {**_macros_of(student.files), **student.macros}
+        macros = {**macros_of(student.files), **student.macros}
         runtime.import_tasks(macros["MIXTURE_OR_TASK_MODULE"])
     found = {}
     for task in sorted({task for student in students for task in student.tasks}):

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import soft_cost, soft_labels
 
 
+@pytest.mark.soak
 def test_what_a_step_costs(tmp_path, capsys, monkeypatch):
     out = tmp_path / "cost.json"
     argv = ["x", "--networks", "tiny", "--rounds", "1", "--steps", "1", "--out", str(out)]

@@ -23,9 +23,7 @@ def start(directory, *options, devices=1):
     directory.mkdir(exist_ok=True)
     environment = {
         **os.environ,
-        # Less compiling: what is compiled runs for milliseconds.
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
-        "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(ROOT),
     }

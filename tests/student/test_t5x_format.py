@@ -94,9 +94,10 @@ print(jax.device_count(), "devices")
 
 
 def test_every_layout_is_read_onto_devices(layouts):
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, "-c", ONTO_DEVICES, *(str(layouts / p) for p in LAYOUTS)],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        env={**os.environ, "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
         timeout=300,
