@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from benchmarks import plans
 
 
+@pytest.mark.soak
 def test_a_table_of_plans(tmp_path, monkeypatch, capsys):
     rows = (plans.Row("tiny", "l4", "1x1", 8), plans.Row("tiny", "h100", "1x1", 8))
     monkeypatch.setattr(plans, "ROWS", rows)

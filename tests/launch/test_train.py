@@ -259,6 +259,7 @@ def test_two_students_share_a_conversation(environment, tmp_path):
     assert all(p["meta"]["turns"] >= 3 for p in predictions)
 
 
+@pytest.mark.soak  # the tiny recipes embedded_match_distribution, _white_box and _gkd are such runs
 def test_soft_labels_a_white_box_teacher_and_the_student_s_own_texts(
     environment, trained, tmp_path
 ):

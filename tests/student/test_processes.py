@@ -53,7 +53,7 @@ def references(tmp_path_factory):
     return {rate: losses(result(process)) for rate, process in runs.items()}
 
 
-@pytest.mark.parametrize("model_parallelism, dropout", [(1, 0.0), (2, 0.0), (4, 0.0), (2, 0.1)])
+@pytest.mark.parametrize("model_parallelism, dropout", [(1, 0.0), (4, 0.0), (2, 0.1)])
 def test_meshes_of_eight_devices_give_one_device_s_losses(
     tmp_path, references, model_parallelism, dropout
 ):
@@ -63,7 +63,10 @@ def test_meshes_of_eight_devices_give_one_device_s_losses(
     np.testing.assert_allclose(losses(found), references[dropout], rtol=1e-4)
 
 
-@pytest.mark.parametrize("model_parallelism, dropout", [(1, 0.0), (4, 0.1)])
+# Rows of their own in each process are what the teacher's two processes below have too.
+@pytest.mark.parametrize(
+    "model_parallelism, dropout", [pytest.param(1, 0.0, marks=pytest.mark.soak), (4, 0.1)]
+)
 def test_two_processes_of_two_devices_give_one_device_s_losses(
     tmp_path, references, model_parallelism, dropout
 ):

@@ -75,7 +75,7 @@ SLIPS = (
 )
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.soak), "test"])
 @pytest.mark.parametrize("form", [str, strip_annotations], ids=["annotated", "stripped"])
 def test_gsm8k_solutions_calculate(split, form):
     """Nearly every equation of the authors is true, and no right solution is turned wrong."""
