@@ -162,7 +162,8 @@ def lines(batch: Mapping[str, np.ndarray], vocabulary: Any) -> Iterator[str]:
     used = sum(len(s.input_tokens) for s in found) / (rows * length)
     target_used = sum(len(s.target_tokens) for s in found) / (rows * target_length)
     yield (
-        f"{rows} rows of {length} + {target_length} tokens hold {len(found)} examples; "
+        f"{rows} row{'s' * (rows != 1)} of {length} + {target_length} tokens hold "
+        f"{len(found)} example{'s' * (len(found) != 1)}; "
         f"{used:.0%} of the input and {target_used:.0%} of the target tokens are in use"
     )
     for s in found:
