@@ -17,6 +17,7 @@ the end, with exit code 1.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import pathlib
@@ -116,12 +117,18 @@ def run(name: str, words: list[str], *, without: list[str]) -> list[str]:
     unset = [variable for variable in used if variable not in os.environ]
     if (unset or without) and words[1] != "reproduce":
         return unset
-    typed = [os.path.expandvars(word) for word in words[1:]] + ["--dry-run"] * full
+    typed = [part for word in words[1:] for part in _as_a_shell(word)] + ["--dry-run"] * full
     if code := t5distill(typed):
         raise Failed(f"exit code {code} of: t5distill {' '.join(typed)}")
     if words[1] == "reproduce" and not full:
         check(name, pathlib.Path(words[words.index("--workdir") + 1]))
     return []
+
+
+def _as_a_shell(word: str) -> list[str]:
+    """Return what a shell makes of a word: variables, then names of files."""
+    word = os.path.expandvars(word)
+    return sorted(glob.glob(word)) or [word]
 
 
 def commands(text: str) -> list[list[str]]:
