@@ -7,10 +7,10 @@ import hypothesis
 # Most of the suite's time goes into compiling small programs that run once: without optimising, and
 # with the older of XLA's two ways to write loops, it takes a quarter less. It has to be said before
 # JAX starts, and holds for the processes that tests start too.
-os.environ["XLA_FLAGS"] = " ".join([
-    *filter(None, [os.environ.get("XLA_FLAGS")]),
-    *("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false"),
-])  # fmt: skip
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0 "
+    "--xla_cpu_use_fusion_emitters=false"
+).strip()
 
 # TensorFlow reads these when it is loaded. A bucket that refuses would be asked again for minutes.
 os.environ.setdefault("GCS_RETRY_CONFIG_MAX_RETRIES", "1")

@@ -154,7 +154,8 @@ def test_a_row_depends_on_its_index_only():
     some = [7, 2]
     again = generate_tokens(params, config, [inputs[i] for i in some], indices=some, **settings)
     assert again == [whole[i] for i in some]
-    assert any(len({tuple(o.tokens) for o in outputs}) > 1 for outputs in whole)
+    # The network is trained here, and rounds as its machine does: which row varies is not certain.
+    assert sum(len({tuple(o.tokens) for o in outputs}) > 1 for outputs in whole) > 8
 
 
 @pytest.mark.parametrize("limit", [21, 22, 29, 47])

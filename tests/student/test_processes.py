@@ -53,7 +53,10 @@ def references(tmp_path_factory):
     return {rate: losses(result(process)) for rate, process in runs.items()}
 
 
-@pytest.mark.parametrize("model_parallelism, dropout", [(1, 0.0), (4, 0.0), (2, 0.1)])
+@pytest.mark.parametrize(
+    "model_parallelism, dropout",
+    [(1, 0.0), pytest.param(2, 0.0, marks=pytest.mark.soak), (4, 0.0), (2, 0.1)],
+)
 def test_meshes_of_eight_devices_give_one_device_s_losses(
     tmp_path, references, model_parallelism, dropout
 ):
